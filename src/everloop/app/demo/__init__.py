@@ -1,0 +1,1 @@
+"""The demonstration: one year of New York flights through the whole loop."""

@@ -1,0 +1,42 @@
+"""Every error everloop raises on purpose: what happened, and what to do next."""
+
+
+class EverloopError(Exception):
+    """Base of all of them; `next_step` is the sentence a person reads after the reason."""
+
+    def __init__(self, reason: str, *, next_step: str = "") -> None:
+        super().__init__(reason if not next_step else f"{reason} Next: {next_step}")
+        self.reason = reason
+        self.next_step = next_step
+
+
+class InvalidInput(EverloopError):
+    """What came in cannot be used as it is."""
+
+
+class NotFound(EverloopError):
+    """The named thing does not exist."""
+
+
+class Conflict(EverloopError):
+    """Somebody else got there first, or the state no longer allows it."""
+
+
+class Refused(EverloopError):
+    """A gate said no."""
+
+
+class NotReady(EverloopError):
+    """It exists and cannot answer yet."""
+
+
+class Corrupted(EverloopError):
+    """Bytes on disk are not the bytes that were written."""
+
+
+class Unsupported(EverloopError):
+    """A valid request for something that this build or this setting does not do."""
+
+
+class ProjectError(EverloopError):
+    """The user's project cannot be understood."""

@@ -1,0 +1,75 @@
+"""Yes-or-no questions that add up: gates, judges and alarms are all made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The answer to one check, with the reason a person reads and the answers it is made of."""
+
+    name: str
+    passed: bool
+    because: str
+    parts: tuple[CheckResult, ...] = ()
+
+    def leaves(self) -> tuple[CheckResult, ...]:
+        """The single answers below this one, itself when it is single."""
+        if not self.parts:
+            return (self,)
+        return tuple(leaf for part in self.parts for leaf in part.leaves())
+
+    def failed(self) -> tuple[CheckResult, ...]:
+        """The single answers that said no."""
+        return tuple(leaf for leaf in self.leaves() if not leaf.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[T]):
+    """One question about a value; two checks joined by `&` or `|` are a check.
+
+    A check that cannot be evaluated has failed, and its result says why.
+
+    >>> tall = Check[int]("tall", lambda n: (n > 10, f"{n} against 10"))
+    >>> even = Check[int]("even", lambda n: (n % 2 == 0, f"{n} divided by 2"))
+    >>> (tall & even)(12).passed, (tall & even)(13).passed, (tall | even)(13).passed
+    (True, False, True)
+    >>> (tall & even)(13).failed()[0].because
+    '13 divided by 2'
+    """
+
+    name: str
+    ask: Callable[[T], tuple[bool, str] | CheckResult]
+
+    def __call__(self, value: T) -> CheckResult:
+        try:
+            answer = self.ask(value)
+        except Exception as error:  # fail closed: whatever went wrong, the answer is no
+            return CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
+        if isinstance(answer, CheckResult):
+            return answer
+        passed, because = answer
+        return CheckResult(name=self.name, passed=bool(passed), because=because)
+
+    def __and__(self, other: Check[T]) -> Check[T]:
+        return _join(self, other, "and", all)
+
+    def __or__(self, other: Check[T]) -> Check[T]:
+        return _join(self, other, "or", any)
+
+
+def _join(left: Check[T], right: Check[T], word: str, rule: Callable[[list[bool]], bool]) -> Check[T]:
+    name = f"({left.name} {word} {right.name})"
+
+    def ask(value: T) -> CheckResult:
+        parts = (left(value), right(value))
+        passed = rule([part.passed for part in parts])
+        told = [part.because for part in parts if part.passed == passed]
+        return CheckResult(name=name, passed=passed, because="; ".join(told), parts=parts)
+
+    return Check(name, ask)

@@ -1,0 +1,46 @@
+"""Records to JSON and back, one way for the database, the artifacts and the wire."""
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+
+from everloop.errors import Corrupted
+
+T = TypeVar("T")
+
+
+def dumps(value: object) -> bytes:
+    """Canonical JSON: sorted keys, so that equal records have equal bytes and equal digests."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def loads(kind: type[T], data: bytes | str) -> T:
+    """Read JSON into a record; what does not fit is refused and named."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Corrupted(f"stored {kind.__name__} cannot be read: {error}.") from error
+
+
+def to_json(value: object) -> Any:
+    """A record as the builtins that a JSON column takes."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def from_json(kind: type[T], value: object) -> T:
+    """The record that those builtins were."""
+    try:
+        return msgspec.convert(value, type=kind, strict=False)
+    except msgspec.MsgspecError as error:
+        raise Corrupted(f"stored {kind.__name__} cannot be read: {error}.") from error
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal: the name of these bytes everywhere in everloop."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """Digest of a record's canonical JSON."""
+    return digest(dumps(value))

@@ -1,0 +1,1 @@
+"""How an older database becomes today's: numbered steps that are never changed once released."""

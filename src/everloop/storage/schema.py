@@ -1,0 +1,359 @@
+"""Every table, in one place; `migrations/` says how an older database becomes this one."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+REVISIONS = ("0001",)
+"""Every schema this code knows, oldest first; the last one is what it works with."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time: native on PostgreSQL, a sortable ISO text of fixed width on SQLite."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of this database."""
+        return dialect.type_descriptor(
+            DateTime(timezone=True) if dialect.name == "postgresql" else String(27)
+        )
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """To the database."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+JsonText = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only for plain INTEGER keys
+
+tables = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+events = Table(
+    "events",
+    tables,
+    Column("seq", BigId, primary_key=True, autoincrement=True),
+    Column("id", String(200), nullable=False),
+    Column("source", String(300), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("subject", String(300), nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("data", JsonText, nullable=False),
+    UniqueConstraint("source", "id"),
+    Index("ix_events_type_seq", "type", "seq"),
+    sqlite_autoincrement=True,  # a number that was given out is never given out again
+)
+
+batches = Table(
+    "batches",
+    tables,
+    Column("dataset", String(100), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("arrived_at", UtcTime, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("verdict", String(20), nullable=False),
+    Column("findings", JsonText, nullable=False),
+    Column("version", Integer),
+    Column("content", String(64)),
+    Column("profile", String(64)),
+    Column("total_rows", BigInteger, nullable=False, default=0),
+    UniqueConstraint("dataset", "version"),
+)
+
+schemas = Table(
+    "schemas",
+    tables,
+    Column("dataset", String(100), primary_key=True),
+    Column("schema", JsonText, nullable=False),
+    Column("edges", String(64)),
+    Column("time", UtcTime, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("pipeline", String(100), nullable=False),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("state", String(10), nullable=False),
+    Column("trigger", String(100), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("requested_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("seconds", Float),
+    Column("worker", String(36)),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("resumed", Integer, nullable=False, default=0),
+    Column("code", JsonText),
+    Column("environment", String(64)),
+    Column("error", Text),
+    Index("ix_runs_pipeline_requested_at", "pipeline", "requested_at"),
+    Index("ix_runs_state", "state"),
+)
+
+params = Table(
+    "params",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("value", JsonText),
+)
+
+run_datasets = Table(
+    "run_datasets",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("dataset", String(100), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Index("ix_run_datasets_dataset_version", "dataset", "version"),
+)
+
+run_models = Table(
+    "run_models",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("model", String(100), primary_key=True),
+    Column("alias", String(20), primary_key=True),
+    Column("version", Integer),
+    Column("digest", String(64)),
+)
+
+environments = Table(
+    "environments",
+    tables,
+    Column("digest", String(64), primary_key=True),
+    Column("python", String(20), nullable=False),
+    Column("platform", String(200), nullable=False),
+    Column("libraries", JsonText, nullable=False),
+)
+
+steps = Table(
+    "steps",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("step", String(100), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("cache_key", String(64), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("seconds", Float),
+    Column("cached_from", String(36)),
+    Column("error", Text),
+    Index("ix_steps_cache_key", "cache_key"),
+)
+
+artifacts = Table(
+    "artifacts",
+    tables,
+    Column("digest", String(64), primary_key=True),
+    Column("format", String(50), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+step_artifacts = Table(
+    "step_artifacts",
+    tables,
+    Column("run_id", String(36), primary_key=True),
+    Column("step", String(100), primary_key=True),
+    Column("direction", String(6), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("format", String(50), nullable=False),
+    ForeignKeyConstraint(["run_id", "step"], ["steps.run_id", "steps.step"]),
+    ForeignKeyConstraint(["digest", "format"], ["artifacts.digest", "artifacts.format"]),
+    CheckConstraint("direction IN ('input', 'output')", name="direction"),
+    Index("ix_step_artifacts_digest", "digest"),
+)
+
+metrics = Table(
+    "metrics",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("step", String(100), nullable=False),
+    Column("value", Float),
+)
+
+model_versions = Table(
+    "model_versions",
+    tables,
+    Column("model", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("flavor", String(50), nullable=False),
+    Column("signature", JsonText, nullable=False),
+    Column("gate", String(10), nullable=False),
+    Column("verdict", JsonText),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("metrics", JsonText, nullable=False),
+    Column("facts", JsonText, nullable=False),
+    UniqueConstraint("model", "run_id"),
+    UniqueConstraint("model", "version", "gate"),
+    CheckConstraint("gate IN ('passed', 'refused', 'none')", name="gate"),
+)
+
+aliases = Table(
+    "aliases",
+    tables,
+    Column("model", String(100), primary_key=True),
+    Column("alias", String(20), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    # The database itself refuses an alias on a version whose gate has not passed, whoever asks.
+    Column("gate", String(10), nullable=False, default="passed"),
+    CheckConstraint("gate = 'passed'", name="gate"),
+    CheckConstraint("alias IN ('champion', 'challenger')", name="alias"),
+    ForeignKeyConstraint(
+        ["model", "version", "gate"],
+        ["model_versions.model", "model_versions.version", "model_versions.gate"],
+    ),
+)
+
+alias_history = Table(
+    "alias_history",
+    tables,
+    Column("model", String(100), primary_key=True),
+    Column("alias", String(20), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer),
+    Column("previous", Integer),
+    Column("who", String(200), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("time", UtcTime, nullable=False),
+)
+
+endpoints = Table(
+    "endpoints",
+    tables,
+    Column("name", String(100), primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("stable", Integer),
+    Column("canary", Integer),
+    Column("split", Integer, nullable=False),
+    Column("salt", String(64), nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("observed", Integer, nullable=False, default=0),
+)
+
+rollouts = Table(
+    "rollouts",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("endpoint", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("stable", Integer),
+    Column("canary", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("step_started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("verdict", JsonText),
+    Column("observed", JsonText, nullable=False),
+    UniqueConstraint("endpoint", "canary"),
+)
+
+predictions = Table(
+    "predictions",
+    tables,
+    Column("id", String(120), primary_key=True),
+    Column("arm", String(10), primary_key=True),
+    Column("request_id", String(200), nullable=False),
+    Column("endpoint", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("share", Integer, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("output", Float),
+    Column("status", Integer, nullable=False),
+    Column("error", Text),
+    Column("seconds", Float, nullable=False),
+    Index("ix_predictions_endpoint_time", "endpoint", "time"),
+)
+
+labels = Table(
+    "labels",
+    tables,
+    Column("prediction_id", String(120), primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("corrections", Integer, nullable=False, default=0),
+)
+
+windows = Table(
+    "windows",
+    tables,
+    Column("monitor", String(100), primary_key=True),
+    Column("end", UtcTime, primary_key=True),
+    Column("start", UtcTime, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("verdict", String(20), nullable=False),
+    Column("result", JsonText, nullable=False),
+)
+
+firings = Table(
+    "firings",
+    tables,
+    Column("trigger", String(100), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("pipeline", String(100), nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("because", Text, nullable=False),
+    Column("run_id", ForeignKey("runs.id")),
+    Index("ix_firings_pipeline_time", "pipeline", "time"),
+)
