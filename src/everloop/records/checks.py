@@ -47,9 +47,10 @@ class Check(Generic[T]):
     ask: Callable[[T], tuple[bool, str] | CheckResult]
 
     def __call__(self, value: T) -> CheckResult:
+        """Ask it of a value."""
         try:
             answer = self.ask(value)
-        except Exception as error:  # fail closed: whatever went wrong, the answer is no
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
             return CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
         if isinstance(answer, CheckResult):
             return answer

@@ -53,6 +53,8 @@ class Prediction:
 
     id: str
     request_id: str
+    unit: str
+    """Who was assigned to an arm: a user, a session, or the request itself."""
     endpoint: str
     model: str
     version: int

@@ -23,7 +23,7 @@ def migrate(database: Database, *, folder: Path, now: datetime) -> Path | str | 
         return None
     if found is not None and found not in REVISIONS:
         raise Unsupported(
-            f"the database {hide_password(database.url)} has schema {found}, newer than this everloop, which knows up to {REVISIONS[-1]}.",
+            f"the database {hide_password(database.url)} has schema {found}; this everloop knows up to {REVISIONS[-1]}.",
             next_step="upgrade everloop; nothing was changed.",
         )
     with database.write() as tx:

@@ -309,6 +309,7 @@ predictions = Table(
     Column("id", String(120), primary_key=True),
     Column("arm", String(10), primary_key=True),
     Column("request_id", String(200), nullable=False),
+    Column("unit", String(200), nullable=False),
     Column("endpoint", String(100), nullable=False),
     Column("model", String(100), nullable=False),
     Column("version", Integer, nullable=False),

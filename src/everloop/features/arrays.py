@@ -1,0 +1,164 @@
+"""Columns of a table as flat arrays: moments as whole numbers, join keys as codes, values as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from everloop.errors import InvalidInput
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Numbers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.uint64] | npt.NDArray[np.float64]"
+Unit: TypeAlias = Literal["us", "ns"]
+
+UNKNOWN = -1
+"""Code of a join key that matches nothing: one with a null in it, or one that only the asking rows have."""
+
+_LONGEST = 2**62
+
+
+def column(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
+    """The one column of that name, without dictionary encoding."""
+    places = table.schema.get_all_field_indices(name)
+    if len(places) != 1:
+        has = "no column" if not places else f"{len(places)} columns"
+        raise InvalidInput(
+            f"{where}: the table has {has} {name!r}.", next_step=f"it has {', '.join(table.column_names)}."
+        )
+    values = table.column(places[0])
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+
+
+def unit_of(columns: Sequence[pa.ChunkedArray]) -> Unit:
+    """Nanoseconds when any of these times has them, else microseconds; the coarser units fit in both."""
+    fine = any(pa.types.is_timestamp(values.type) and values.type.unit == "ns" for values in columns)
+    return "ns" if fine else "us"
+
+
+def moments(values: pa.ChunkedArray, unit: Unit, where: str) -> tuple[Ints, Bools]:
+    """A column of instants as whole numbers of `unit` since 1970 in UTC, and which of them are there."""
+    there = valid(values)
+    if pa.types.is_null(values.type):
+        return np.zeros(len(values), np.int64), there
+    if not pa.types.is_timestamp(values.type):
+        raise InvalidInput(f"{where} is {values.type} and no instant.", next_step="give a timestamp with a zone.")
+    if values.type.tz is None:
+        raise InvalidInput(
+            f"{where} has no time zone, so nobody can say which instant it means.",
+            next_step="say which: pyarrow.compute.assume_timezone(column, 'America/New_York').",
+        )
+    try:
+        same = values.cast(pa.timestamp(unit, "UTC"))
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(
+            f"{where} holds an instant that does not fit in 64 bits of {unit}: {error}.",
+            next_step="make the far ones null, or cast every time to microseconds.",
+        ) from error
+    return flat(pc.fill_null(same.cast(pa.int64()), 0)), there
+
+
+def length(span: timedelta, unit: Unit) -> int:
+    """A span in whole numbers of `unit`; what is longer than all of history is just that long."""
+    return min(span // timedelta(microseconds=1) * (1000 if unit == "ns" else 1), _LONGEST)
+
+
+def before(times: Ints, span: int) -> Ints:
+    """Every moment this much earlier, and never earlier than there are moments."""
+    floor = np.iinfo(np.int64).min
+    return np.where(times < floor + span, floor, times - span)
+
+
+def valid(values: pa.ChunkedArray) -> Bools:
+    """Where a column is not null."""
+    if not values.null_count:
+        return np.ones(len(values), np.bool_)
+    return np.asarray(values.is_valid().to_numpy(), np.bool_)
+
+
+def flat(values: pa.ChunkedArray) -> Ints:
+    """A column of 64-bit integers without nulls as one array, in place where it can be."""
+    return np.asarray(values.to_numpy(), np.int64)
+
+
+def codes(
+    rows: Sequence[pa.ChunkedArray], asked: Sequence[pa.ChunkedArray], names: Sequence[str], where: str
+) -> tuple[Ints, Ints]:
+    """Join keys of a source's rows and of the rows that ask as small whole numbers: equal numbers, equal keys."""
+    joined: Ints | None = None
+    for left, right, name in zip(rows, asked, names, strict=True):
+        part = _codes(_together(left, right, f"{where}: join key {name!r}"))
+        joined = part if joined is None else _paired(joined, part)
+    if joined is None:
+        raise InvalidInput(f"{where}: there is no join key.")
+    return joined[: len(rows[0])], joined[len(rows[0]) :]
+
+
+def numbers(values: pa.ChunkedArray, where: str) -> tuple[Numbers, Bools]:
+    """A column of numbers, true as 1 and false as 0, and which of them are there; a missing one is 0."""
+    kind, there = values.type, valid(values)
+    if pa.types.is_null(kind):
+        return np.zeros(len(values), np.int64), there
+    if pa.types.is_boolean(kind) or (pa.types.is_integer(kind) and kind != pa.uint64()):
+        return flat(pc.fill_null(values.cast(pa.int64()), 0)), there
+    if kind == pa.uint64():
+        return np.asarray(pc.fill_null(values, 0).to_numpy(), np.uint64), there
+    if pa.types.is_floating(kind):
+        return np.asarray(pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(), np.float64), there
+    raise InvalidInput(f"{where} is {kind} and no number.", next_step="cast it to double or int64.")
+
+
+def _together(left: pa.ChunkedArray, right: pa.ChunkedArray, where: str) -> pa.Array:
+    """Both sides of one join key as one array of one type."""
+    kind = _shared_type(left.type, right.type, where)
+    try:
+        chunks = [chunk for side in (left, right) for chunk in side.cast(kind).chunks]
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(f"{where}: {left.type} does not fit {right.type}: {error}.") from error
+    return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
+
+
+def _shared_type(left: pa.DataType, right: pa.DataType, where: str) -> pa.DataType:
+    wide = [_wide(kind, where) for kind in (left, right) if not pa.types.is_null(kind)]
+    if not wide:
+        return pa.int64()
+    if len(set(wide)) == 1:
+        return wide[0]
+    if all(pa.types.is_integer(kind) for kind in wide):
+        return pa.int64()
+    raise InvalidInput(
+        f"{where} is {left} in the source and {right} in the rows that ask.", next_step="cast one of them."
+    )
+
+
+def _wide(kind: pa.DataType, where: str) -> pa.DataType:
+    """The type that equal values of related types share."""
+    if pa.types.is_integer(kind):
+        return pa.uint64() if kind == pa.uint64() else pa.int64()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.large_binary()
+    if pa.types.is_floating(kind) or pa.types.is_nested(kind):
+        raise InvalidInput(
+            f"{where} is {kind}, and such values make no keys.", next_step="cast it to an integer or a string."
+        )
+    return kind
+
+
+def _codes(keys: pa.Array) -> Ints:
+    indices = keys.dictionary_encode().indices
+    return np.asarray(pc.fill_null(indices.cast(pa.int64()), UNKNOWN).to_numpy(), np.int64)
+
+
+def _paired(left: Ints, right: Ints) -> Ints:
+    """One code for each pair of codes, small again so that a third can be paired with it."""
+    both = np.where((left < 0) | (right < 0), UNKNOWN, left * (int(right.max(initial=0)) + 1) + right)
+    return _codes(pa.array(both, mask=both < 0))

@@ -1,0 +1,1 @@
+"""What ran, on which data, from which code, by whom, and what came out."""

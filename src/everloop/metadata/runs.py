@@ -1,0 +1,252 @@
+"""Runs as rows: asked for once, claimed by one worker at a time, ended once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from everloop.errors import Conflict, NotFound
+from everloop.records.data import DatasetPin
+from everloop.records.json import Json
+from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
+from everloop.storage import ledger
+from everloop.storage.codec import from_json, to_json
+from everloop.storage.database import insert_once
+from everloop.storage.schema import environments, metrics, params, run_datasets, run_models, runs
+from everloop.storage.workspace import Workspace
+
+
+def request_run(
+    tx: Connection,
+    workspace: Workspace,
+    *,
+    pipeline: str,
+    key: str,
+    trigger: str,
+    reason: str,
+    who: str,
+    values: Mapping[str, Json],
+) -> Run:
+    """Ask for a run; the same key again is the same run."""
+    known = _one(tx, runs.c.key == key)
+    if known is not None:
+        return known
+    fresh = Run(
+        id=workspace.new_id(),
+        pipeline=pipeline,
+        key=key,
+        state=RunState.START,
+        trigger=trigger,
+        reason=reason,
+        who=who,
+        params=dict(values),
+        requested_at=workspace.now(),
+    )
+    row = {
+        name: getattr(fresh, name)
+        for name in ("id", "pipeline", "key", "trigger", "reason", "who", "requested_at")
+    }
+    tx.execute(insert(runs).values(**row, state=fresh.state.value, epoch=0, resumed=0))
+    for name, value in values.items():
+        tx.execute(insert(params).values(run_id=fresh.id, name=name, value=value))
+    _tell(tx, workspace, fresh, "run.requested", {"trigger": trigger, "reason": reason})
+    return fresh
+
+
+def claim_run(
+    tx: Connection,
+    workspace: Workspace,
+    *,
+    worker: str,
+    alive: Callable[[str], bool],
+    only: str | None = None,
+) -> Run | None:
+    """Take the oldest run that waits, or that a dead worker left; None when there is no work.
+
+    At most one run of a pipeline runs at a time.
+    """
+    query = select(runs).where(runs.c.state.in_([RunState.START.value, RunState.RUNNING.value]))
+    if only is not None:
+        query = query.where(runs.c.id == only)
+    waiting = [
+        _record(tx, row) for row in tx.execute(query.order_by(runs.c.requested_at, runs.c.id)).mappings()
+    ]
+    busy = {run.pipeline for run in waiting if run.worker is not None and alive(run.worker)}
+    free = next((run for run in waiting if run.pipeline not in busy), None)
+    orphan = next((run for run in waiting if run.pipeline not in busy and run.worker is not None), None)
+    chosen = orphan or free
+    if chosen is None:
+        return None
+    resumed = chosen.state is RunState.RUNNING
+    claimed = replace(
+        chosen,
+        state=RunState.RUNNING,
+        worker=worker,
+        epoch=chosen.epoch + 1,
+        resumed=chosen.resumed + resumed,
+        started_at=chosen.started_at or workspace.now(),
+    )
+    _update(tx, claimed, "state", "worker", "epoch", "resumed", "started_at")
+    _tell(
+        tx,
+        workspace,
+        claimed,
+        "run.resumed" if resumed else "run.started",
+        {"worker": worker, "epoch": claimed.epoch},
+    )
+    return claimed
+
+
+def has_work(tx: Connection) -> bool:
+    """Whether any run waits or is under way; a cheap look before queueing for a claim."""
+    query = select(runs.c.id).where(runs.c.state.in_([RunState.START.value, RunState.RUNNING.value]))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def pin_run(
+    tx: Connection,
+    run: Run,
+    *,
+    code: CodeVersion,
+    env: Environment,
+    datasets: Iterable[DatasetPin],
+    models: Iterable[ModelPin],
+) -> Run:
+    """Fix what the run reads, once: a resumed run keeps the versions it began with."""
+    check_epoch(tx, run)
+    insert_once(
+        tx,
+        environments,
+        {
+            "digest": env.digest,
+            "python": env.python,
+            "platform": env.platform,
+            "libraries": dict(env.libraries),
+        },
+    )
+    pinned = replace(run, code=code, environment=env, datasets=tuple(datasets), models=tuple(models))
+    tx.execute(update(runs).where(runs.c.id == run.id).values(code=to_json(code), environment=env.digest))
+    for pin in pinned.datasets:
+        row = {"run_id": run.id, "dataset": pin.dataset, "version": pin.version, "rows": pin.rows}
+        insert_once(tx, run_datasets, row)
+    for model in pinned.models:
+        insert_once(tx, run_models, {"run_id": run.id, **to_json(model)})
+    return get_run(tx, run.id)
+
+
+def end_run(
+    tx: Connection,
+    workspace: Workspace,
+    run: Run,
+    state: RunState,
+    *,
+    seconds: float,
+    error: str | None = None,
+) -> Run:
+    """Write how a run ended, once."""
+    check_epoch(tx, run)
+    ended = replace(
+        run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=error
+    )
+    _update(tx, ended, "state", "ended_at", "seconds", "error")
+    kinds = {RunState.COMPLETE: "run.completed", RunState.FAIL: "run.failed", RunState.ABORT: "run.aborted"}
+    _tell(tx, workspace, ended, kinds[state], {"error": error})
+    return ended
+
+
+def check_epoch(tx: Connection, run: Run) -> None:
+    """Refuse to write for a run that another worker has taken over or ended."""
+    row = tx.execute(select(runs.c.epoch, runs.c.state).where(runs.c.id == run.id)).one()
+    if row.epoch != run.epoch or RunState(row.state).ended:
+        raise Conflict(f"run {run.id} was taken over or ended by somebody else; this worker lets go of it.")
+
+
+def get_run(tx: Connection, run_id: str) -> Run:
+    """The run with this id, or with an id that begins or ends so."""
+    found = _one(tx, runs.c.id == run_id)
+    if found is None and len(run_id) >= 4:
+        matches = (
+            tx.execute(select(runs.c.id).where(runs.c.id.startswith(run_id) | runs.c.id.endswith(run_id)))
+            .scalars()
+            .all()
+        )
+        if len(matches) > 1:
+            raise Conflict(f"{len(matches)} runs match {run_id!r}.", next_step="give more of the id.")
+        found = _one(tx, runs.c.id == matches[0]) if matches else None
+    if found is None:
+        raise NotFound(f"there is no run {run_id!r}.", next_step="`everloop runs` lists them.")
+    return found
+
+
+def list_runs(
+    tx: Connection, *, pipeline: str | None = None, state: RunState | None = None, limit: int | None = None
+) -> list[Run]:
+    """Runs, newest first."""
+    query = select(runs).order_by(runs.c.requested_at.desc(), runs.c.id.desc())
+    if pipeline is not None:
+        query = query.where(runs.c.pipeline == pipeline)
+    if state is not None:
+        query = query.where(runs.c.state == state.value)
+    if limit is not None:
+        query = query.limit(limit)
+    return [_record(tx, row) for row in tx.execute(query).mappings()]
+
+
+def run_metrics(tx: Connection, run_id: str) -> dict[str, float]:
+    """Every number that the steps of a run measured."""
+    query = select(metrics.c.name, metrics.c.value).where(metrics.c.run_id == run_id).order_by(metrics.c.name)
+    return {name: value for name, value in tx.execute(query)}
+
+
+def count_runs(tx: Connection) -> dict[RunState, int]:
+    """How many runs are in each state."""
+    counted = tx.execute(select(runs.c.state, func.count()).group_by(runs.c.state)).all()
+    return {RunState(state): number for state, number in counted}
+
+
+def _one(tx: Connection, condition: object) -> Run | None:
+    row = tx.execute(select(runs).where(condition)).mappings().one_or_none()  # type: ignore[arg-type]
+    return None if row is None else _record(tx, row)
+
+
+def _record(tx: Connection, row: RowMapping) -> Run:
+    key = row["id"]
+    values = tx.execute(select(params.c.name, params.c.value).where(params.c.run_id == key)).all()
+    pins = tx.execute(
+        select(run_datasets).where(run_datasets.c.run_id == key).order_by(run_datasets.c.dataset)
+    ).mappings()
+    models = tx.execute(
+        select(run_models).where(run_models.c.run_id == key).order_by(run_models.c.model)
+    ).mappings()
+    plain = dict(row) | {
+        "state": RunState(row["state"]),
+        "params": {name: value for name, value in values},
+        "datasets": tuple(
+            DatasetPin(dataset=pin["dataset"], version=pin["version"], rows=pin["rows"]) for pin in pins
+        ),
+        "models": tuple(ModelPin(**{k: v for k, v in pin.items() if k != "run_id"}) for pin in models),
+        "code": None if row["code"] is None else from_json(CodeVersion, row["code"]),
+        "environment": _environment(tx, row["environment"]),
+    }
+    return Run(**plain)
+
+
+def _environment(tx: Connection, key: str | None) -> Environment | None:
+    if key is None:
+        return None
+    return Environment(
+        **tx.execute(select(environments).where(environments.c.digest == key)).mappings().one()
+    )
+
+
+def _update(tx: Connection, run: Run, *names: str) -> None:
+    tx.execute(update(runs).where(runs.c.id == run.id).values(**{name: getattr(run, name) for name in names}))
+
+
+def _tell(tx: Connection, workspace: Workspace, run: Run, kind: str, data: Mapping[str, Json]) -> None:
+    # The epoch makes a repeat of the same news the same event.
+    event = workspace.event(
+        kind, f"/pipelines/{run.pipeline}", run.id, data, id=f"{kind}-{run.id}-{run.epoch}"
+    )
+    ledger.append(tx, event)

@@ -1,0 +1,265 @@
+"""Every answer the server gave, kept: appending never waits, a thread writes groups, and what is dropped is counted."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+
+from everloop.errors import Corrupted, NotReady
+from everloop.records.serving import Arm, Prediction, Scalar
+from everloop.storage.database import Database
+from everloop.storage.schema import predictions
+
+_logger = logging.getLogger(__name__)
+_LONGEST_PAUSE = 5.0
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | None]).decode
+_PLAIN = tuple(column.name for column in predictions.c if column.name not in ("arm", "inputs"))
+
+
+class _Mark(threading.Event):
+    """A place in the queue; it is set once everything before it is durable."""
+
+
+class InferenceLog:
+    """A bounded queue in front of the table `predictions`.
+
+    `append` costs a fraction of a microsecond and never waits: when `capacity` predictions wait for a database
+    that does not take them, further ones are dropped and counted. Groups of up to `group` rows are committed at
+    least every `every` seconds; a failing database is asked again, ever more slowly, and loses nothing that fits.
+    A prediction that the database refuses for good is counted as dropped, so that it cannot hold up the others.
+    """
+
+    def __init__(
+        self, database: Database, *, capacity: int = 50_000, group: int = 500, every: float = 0.05
+    ) -> None:
+        self._database = database
+        self._capacity, self._group, self._every = capacity, group, every
+        self._queue: deque[Prediction | _Mark] = deque()
+        self._in_hand = 0
+        self._dropped = 0
+        self._marks = 0
+        self._counting = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._error: str | None = None
+        self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Predictions that are not durable yet."""
+        return len(self._queue) + self._in_hand - self._marks
+
+    @property
+    def dropped(self) -> int:
+        """Predictions that will never be in the log."""
+        return self._dropped
+
+    @property
+    def error(self) -> str | None:
+        """Why the database does not take predictions at the moment; None when it does."""
+        return self._error
+
+    def append(self, prediction: Prediction) -> None:
+        """Keep a prediction; returns at once, whatever the database does."""
+        waiting = len(self._queue)
+        if waiting + self._in_hand >= self._capacity or self._closing.is_set():
+            self._drop(1)
+            return
+        self._queue.append(prediction)
+        if waiting >= self._group and not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self, timeout: float = 30.0) -> None:
+        """Return when everything appended so far is durable.
+
+        Raises NotReady when the database does not take it in time; it stays in the queue then.
+        """
+        if not self._thread.is_alive():
+            self._refuse_remains()
+            return
+        mark = _Mark()
+        with self._counting:
+            self._marks += 1
+        self._queue.append(mark)
+        self._wake.set()
+        if not mark.wait(timeout):
+            raise NotReady(
+                f"{self.pending} predictions are not in the database after {timeout:g} s: "
+                f"{self._error or 'it is slow'}.",
+                next_step="mend the database; they are kept until then.",
+            )
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Write what is left and stop; raises NotReady, with their number, when predictions had to be left."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._abandoned.set()
+            self._thread.join(timeout)
+        self._refuse_remains()
+
+    def _refuse_remains(self) -> None:
+        if self.pending:
+            raise NotReady(
+                f"{self.pending} predictions could not be written: {self._error or 'no time was left'}.",
+                next_step="mend the database before the next start.",
+            )
+
+    def _drop(self, number: int) -> None:
+        with self._counting:
+            self._dropped += number
+            total = self._dropped
+        if total == number or total % 10_000 == 0:
+            _logger.error("the inference log drops predictions; %d so far", total)
+
+    # What follows runs in the writer's thread.
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait(self._every)
+            self._wake.clear()
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        # The queue may be filled as fast as it is emptied, so a mark ends a group and never waits for the end.
+        while self._queue and not self._abandoned.is_set():
+            rows, mark = self._take()
+            if rows and not self._write(rows):
+                self._queue.extendleft(reversed(rows) if mark is None else [mark, *reversed(rows)])
+                self._in_hand = 0
+                return
+            self._in_hand = 0
+            if mark is not None:
+                with self._counting:
+                    self._marks -= 1
+                mark.set()
+
+    def _take(self) -> tuple[list[Prediction], _Mark | None]:
+        rows: list[Prediction] = []
+        while self._queue and len(rows) < self._group:
+            item = self._queue.popleft()
+            if isinstance(item, _Mark):
+                return rows, item
+            rows.append(item)
+            self._in_hand = len(rows)
+        return rows, None
+
+    def _write(self, rows: Sequence[Prediction]) -> bool:
+        """Commit a group, however long it takes; False when the log is closed before it worked."""
+        pause = self._every
+        while (error := self._commit(rows)) is not None:
+            if _is_final(error):
+                return self._write_apart(rows, error)
+            self._report(error, pause)
+            if self._abandoned.wait(pause):
+                return False
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        self._error = None
+        return True
+
+    def _commit(self, rows: Sequence[Prediction]) -> Exception | None:
+        try:
+            with self._database.log() as tx:
+                insert_predictions(tx, rows)
+        except Exception as error:  # noqa: BLE001 - this thread must outlive whatever a database can do
+            return error
+        return None
+
+    def _write_apart(self, rows: Sequence[Prediction], error: Exception) -> bool:
+        # One row that does not fit its columns must not take its neighbours with it.
+        if len(rows) > 1:
+            return all(self._write([row]) for row in rows)
+        _logger.error("prediction %s cannot be kept: %s", rows[0].id, error)
+        self._drop(1)
+        return True
+
+    def _report(self, error: Exception, pause: float) -> None:
+        self._error = str(error).split("\n", 1)[0]
+        message = "the inference log waits for its database (%d rows, again in %.2f s): %s"
+        _logger.warning(message, self.pending, pause, self._error)
+
+
+def _is_final(error: Exception) -> bool:
+    """Asking again cannot help: the row itself is wrong, and not the database's state."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, DataError | IntegrityError)
+    return isinstance(error, StatementError | ValueError | TypeError | OverflowError)
+
+
+def insert_predictions(tx: Connection, rows: Iterable[Prediction]) -> None:
+    """Write predictions; one that is there already is left alone, so a repeated commit changes nothing."""
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    values = [_to_row(row) for row in rows]
+    if values:
+        tx.execute(dialect.insert(predictions).on_conflict_do_nothing(), values)
+
+
+def logged(
+    tx: Connection,
+    *,
+    endpoint: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    version: int | None = None,
+    arms: Iterable[Arm] = tuple(Arm),
+) -> list[Prediction]:
+    """Predictions of an endpoint with `since <= time < until`, ordered by time, request, arm and id."""
+    query = window(select(predictions), endpoint, since, until, version, arms)
+    return sorted((from_row(row) for row in tx.execute(query).mappings()), key=order)
+
+
+def order(prediction: Prediction) -> tuple[datetime, str, str, str]:
+    """The one order that judges rely on; sorted here, because each database compares text in its own way."""
+    return (prediction.time, prediction.request_id, prediction.arm.value, prediction.id)
+
+
+def window(
+    query: Select[Any],
+    endpoint: str,
+    since: datetime | None,
+    until: datetime | None,
+    version: int | None,
+    arms: Iterable[Arm],
+) -> Select[Any]:
+    """Narrow a query over `predictions` to one endpoint's window."""
+    table = predictions.c
+    query = query.where(table.endpoint == endpoint, table.arm.in_([arm.value for arm in arms]))
+    if since is not None:
+        query = query.where(table.time >= since)
+    if until is not None:
+        query = query.where(table.time < until)
+    if version is not None:
+        query = query.where(table.version == version)
+    return query
+
+
+def from_row(row: RowMapping) -> Prediction:
+    """The prediction that a row of the table holds."""
+    values = {name: row[name] for name in _PLAIN}
+    return Prediction(arm=Arm(row["arm"]), inputs=_inputs(row["id"], row["inputs"]), **values)
+
+
+def _inputs(prediction_id: str, packed: bytes) -> Mapping[str, Scalar]:
+    try:
+        return _decode(packed)
+    except msgspec.MsgspecError as error:
+        raise Corrupted(f"the inputs of prediction {prediction_id} cannot be read: {error}.") from error
+
+
+def _to_row(prediction: Prediction) -> dict[str, object]:
+    row: dict[str, object] = {name: getattr(prediction, name) for name in _PLAIN}
+    row["arm"] = prediction.arm.value
+    row["inputs"] = _encode(prediction.inputs)
+    return row

@@ -1,0 +1,126 @@
+"""The true answers, whenever they come: before their prediction, late, twice, or corrected."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from everloop.monitoring.inference_log import from_row, order, window
+from everloop.records.serving import Arm, Label, Prediction
+from everloop.storage.schema import labels, predictions
+
+_CHUNK = 500  # five values a row; SQLite takes 32,766 in one statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelReceipt:
+    """What became of some labels; the three numbers add up to how many came."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    """The same value was there already."""
+    corrections: int = 0
+    """Another value was there and has been replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A logged prediction beside its label; both are None while the label has not come."""
+
+    prediction: Prediction
+    label: float | None
+    labelled_at: datetime | None
+    """When the true answer was known, by the sender's clock."""
+
+
+def record_labels(tx: Connection, given: Sequence[Label], received_at: datetime) -> LabelReceipt:
+    """Keep labels, known prediction or not; the last word on a prediction counts.
+
+    A label whose prediction has not been logged yet waits for it. The same value again changes nothing, so a
+    sender that is unsure may send again; another value replaces the old one and is counted on the row.
+    """
+    later: list[Label] = []
+    accepted = 0
+    for chunk in _chunks(given):
+        fresh = {label.prediction_id: label for label in reversed(chunk)}
+        new = _insert(tx, list(fresh.values()), received_at)
+        accepted += len(new)
+        later += [
+            label
+            for label in chunk
+            if label.prediction_id not in new or fresh[label.prediction_id] is not label
+        ]
+    corrections = _correct(tx, later, received_at)
+    return LabelReceipt(accepted=accepted, duplicates=len(later) - corrections, corrections=corrections)
+
+
+def _insert(tx: Connection, fresh: Sequence[Label], received_at: datetime) -> set[str]:
+    """Insert those that are not there, and say which they were."""
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    rows = [
+        {
+            "prediction_id": label.prediction_id,
+            "value": label.value,
+            "time": label.time,
+            "received_at": received_at,
+            "corrections": 0,
+        }
+        for label in fresh
+    ]
+    # One statement decides and reports, so two senders at the same moment cannot both be first.
+    statement = dialect.insert(labels).values(rows).on_conflict_do_nothing()
+    return set(tx.execute(statement.returning(labels.c.prediction_id)).scalars())
+
+
+def _correct(tx: Connection, later: Sequence[Label], received_at: datetime) -> int:
+    """Replace what differs; returns how many did."""
+    corrections = 0
+    for label in later:
+        change = (
+            update(labels)
+            .where(labels.c.prediction_id == label.prediction_id, labels.c.value != label.value)
+            .values(
+                value=label.value,
+                time=label.time,
+                received_at=received_at,
+                corrections=labels.c.corrections + 1,
+            )
+        )
+        corrections += tx.execute(change).rowcount
+    return corrections
+
+
+def labelled(
+    tx: Connection,
+    *,
+    endpoint: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    version: int | None = None,
+    arms: Iterable[Arm] = tuple(Arm),
+    as_of: datetime | None = None,
+) -> list[Labelled]:
+    """Predictions with `since <= time < until` and their labels, ordered by time, request, arm and id.
+
+    Predictions without a label are in the list too, so that coverage can be told. All arms by default: a request
+    that two revisions scored gives one row for each. With `as_of`, only labels received until then are seen; a
+    corrected label was received when its correction was.
+    """
+    received = labels.c.prediction_id == predictions.c.id
+    if as_of is not None:
+        received = and_(received, labels.c.received_at <= as_of)
+    query = select(predictions, labels.c.value.label("label"), labels.c.time.label("labelled_at"))
+    query = query.select_from(predictions.outerjoin(labels, received))
+    query = window(query, endpoint, since, until, version, arms)
+    rows = [
+        Labelled(prediction=from_row(row), label=row["label"], labelled_at=row["labelled_at"])
+        for row in tx.execute(query).mappings()
+    ]
+    return sorted(rows, key=lambda row: order(row.prediction))
+
+
+def _chunks(given: Sequence[Label]) -> Iterator[Sequence[Label]]:
+    for start in range(0, len(given), _CHUNK):
+        yield given[start : start + _CHUNK]

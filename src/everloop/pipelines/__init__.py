@@ -1,0 +1,1 @@
+"""The orchestrator: plain functions become steps, steps become a graph, and a run walks it and can be resumed."""

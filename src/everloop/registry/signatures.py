@@ -1,0 +1,120 @@
+"""From columns to the matrix a model takes: the same code in training, in evaluation and in the server."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from everloop.errors import InvalidInput
+from everloop.records.models import Datatype, Field, Signature
+from everloop.records.serving import Scalar
+
+Columns = Mapping[str, Sequence[Scalar]]
+_MOST_CATEGORIES = 10_000
+
+
+def infer_signature(rows: pa.Table, *, inputs: Sequence[str], output: str = "score") -> Signature:
+    """The signature of a model that reads these columns of these rows.
+
+    Text becomes categories in sorted order; whole numbers and booleans keep their kind; a column that holds
+    nulls here may hold them later.
+
+    Raises InvalidInput for a column that is missing, or of a type that no model takes.
+    """
+    missing = [name for name in inputs if name not in rows.column_names]
+    if missing:
+        raise InvalidInput(f"there is no column {', '.join(missing)} among {', '.join(rows.column_names)}.")
+    if len(set(inputs)) != len(inputs):
+        raise InvalidInput("an input is named twice.")
+    outputs = (Field(name=output, datatype=Datatype.FP64),)
+    return Signature(inputs=tuple(_field(name, rows[name]) for name in inputs), outputs=outputs)
+
+
+def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
+    """Float64 matrix of shape (rows, inputs): a null is NaN, a category its code, an unknown category NaN."""
+    missing = [field.name for field in signature.inputs if field.name not in rows.column_names]
+    if missing:
+        raise InvalidInput(f"the model needs column {', '.join(missing)}, which the rows lack.")
+    filled = np.empty((rows.num_rows, len(signature.inputs)), dtype=np.float64)
+    for place, field in enumerate(signature.inputs):
+        filled[:, place] = _numbers(field, rows[field.name])
+    return filled
+
+
+class RowPlan:
+    """The same matrix from plain Python values, with everything that depends only on the signature done once."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._names = tuple(field.name for field in signature.inputs)
+        self._codes = tuple(
+            {level: float(code) for code, level in enumerate(field.categories)}
+            if field.datatype is Datatype.BYTES
+            else None
+            for field in signature.inputs
+        )
+
+    def matrix(self, columns: Columns) -> np.ndarray:
+        """Float64 matrix of shape (rows, inputs); None is NaN. The values were checked at the door."""
+        rows = len(columns[self._names[0]]) if self._names else 0
+        filled = np.empty((rows, len(self._names)), dtype=np.float64)
+        for place, (name, codes) in enumerate(zip(self._names, self._codes, strict=True)):
+            values = columns[name]
+            if codes is None:
+                filled[:, place] = [np.nan if value is None else value for value in values]
+            else:
+                filled[:, place] = [codes.get(value, np.nan) for value in values]  # type: ignore[arg-type]
+        return filled
+
+
+def categorical_places(signature: Signature) -> list[int]:
+    """Columns of the matrix that hold category codes, for libraries that treat them apart."""
+    return [place for place, field in enumerate(signature.inputs) if field.datatype is Datatype.BYTES]
+
+
+def _field(name: str, column: pa.ChunkedArray) -> Field:
+    kind = column.type
+    nullable = column.null_count > 0
+    if pa.types.is_boolean(kind):
+        return Field(name=name, datatype=Datatype.BOOL, nullable=nullable)
+    if pa.types.is_integer(kind):
+        return Field(name=name, datatype=Datatype.INT64, nullable=nullable)
+    if pa.types.is_floating(kind):
+        return Field(name=name, datatype=Datatype.FP64, nullable=nullable)
+    if _is_text(kind):
+        levels = tuple(sorted(level for level in _text(column).unique().to_pylist() if level is not None))
+        if len(levels) > _MOST_CATEGORIES:
+            raise InvalidInput(
+                f"{name} has {len(levels)} different texts; more than {_MOST_CATEGORIES} are no categories.",
+                next_step="leave the column out or derive features from it.",
+            )
+        return Field(name=name, datatype=Datatype.BYTES, nullable=nullable, categories=levels)
+    raise InvalidInput(f"{name} is of type {kind}; a model takes numbers, booleans and text.")
+
+
+def _numbers(field: Field, column: pa.ChunkedArray) -> np.ndarray:
+    if field.datatype is not Datatype.BYTES:
+        if not (
+            pa.types.is_boolean(column.type)
+            or pa.types.is_integer(column.type)
+            or pa.types.is_floating(column.type)
+        ):
+            raise InvalidInput(
+                f"{field.name} is of type {column.type}; the model was trained on {field.datatype}."
+            )
+        return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
+    if not (_is_text(column.type) or pa.types.is_null(column.type)):
+        raise InvalidInput(f"{field.name} is of type {column.type}; the model was trained on text.")
+    codes = pc.index_in(_text(column), value_set=pa.array(field.categories, pa.string()), skip_nulls=True)
+    return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.cast(column, pa.string())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(
+        pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
+    )

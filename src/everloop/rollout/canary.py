@@ -1,0 +1,183 @@
+"""Move traffic to a new revision a little at a time, and take it back on bad news."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from everloop.errors import InvalidInput
+from everloop.records.checks import CheckResult
+from everloop.records.serving import RolloutState, Split
+from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.judge import Judge, Judgement, Verdict, errors, quality
+
+ALL_STABLE = Split(stable=100)
+ALL_CANARY = Split(stable=0, canary=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a rollout has seen since it began."""
+
+    evidence: Evidence
+    elapsed_days: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A rollout that goes on: its step, the split to have in force, and what the judge said last."""
+
+    step: int
+    split: Split
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A rollout that is over: how, where the traffic rests, and the verdict it ended on."""
+
+    state: RolloutState
+    split: Split
+    verdict: CheckResult
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A plan that gives a new revision more and more of the traffic while the judge does not object.
+
+    A step ends when it has seen enough; the canary is promoted after the last step, once the judge has said pass. As soon as
+    the judge says fail, and also when the days are used up without a proof of safety, the stable revision has all traffic.
+    What counts as seen is a request that was made under the step's own split, so the steps differ.
+
+    >>> plan = Canary(steps=(20, 50), judge=errors(), shadow=False)
+    >>> plan.begin()
+    Position(step=0, split=Split(stable=80, canary=20), judgement=None)
+    >>> rollout = plan.rollout()
+    >>> next(rollout)
+    Split(stable=80, canary=20)
+    >>> rollout.send(Observed(evidence=Evidence(), elapsed_days=1.0))
+    Split(stable=80, canary=20)
+    >>> try:
+    ...     rollout.send(Observed(evidence=Evidence(), elapsed_days=11.0))
+    ... except StopIteration as end:
+    ...     end.value.state, end.value.split
+    (<RolloutState.INCONCLUSIVE: 'inconclusive'>, Split(stable=100, canary=0))
+    """
+
+    steps: Sequence[int] = (20, 50)
+    """Percent of traffic on the canary, rising; 100 is no step, because it leaves nothing to compare with."""
+    at_least: int = 150
+    """Requests that each step must see: labelled and scored by both revisions when the judge reads labels."""
+    at_most_days: float = 10.0
+    """When to give up on a proof; the stable revision stays."""
+    judge: Judge = field(default_factory=lambda: errors() & quality())
+    shadow: bool = True
+    """Let both revisions score each request; takes twice the computing and needs far fewer requests."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        rising = all(low < high for low, high in zip(self.steps, self.steps[1:], strict=False))
+        if not self.steps or not rising or not (self.steps[0] > 0 and self.steps[-1] < 100):
+            raise InvalidInput(
+                f"a canary cannot take the steps {list(self.steps)}.",
+                next_step="name rising percentages between 1 and 99, for example steps=(20, 50).",
+            )
+        if self.at_least < 1 or not self.at_most_days > 0:
+            raise InvalidInput(
+                f"a canary cannot see at_least={self.at_least} requests in at_most_days={self.at_most_days}.",
+                next_step="both must be above zero.",
+            )
+        if self.judge.loss is not None and not self.shadow:
+            raise InvalidInput(
+                f"{self.judge.name} compares the two revisions on the same requests.",
+                next_step="leave shadow=True, or judge by errors() alone.",
+            )
+
+    def begin(self) -> Position:
+        """The first step."""
+        return self.at(0)
+
+    def at(self, step: int) -> Position:
+        """The position a rollout was in, from the step that was written down."""
+        if not 0 <= step < len(self.steps):
+            raise InvalidInput(
+                f"the plan has the steps {list(self.steps)} and none with the number {step}.",
+                next_step="a rollout that is under way keeps its plan; roll it back before shortening the plan.",
+            )
+        return Position(step=step, split=ALL_STABLE.shifted(self.steps[step]))
+
+    def seen(self, step: int, evidence: Evidence) -> int:
+        """How many requests of that step the judge can use."""
+        return sum(self._counts(outcome, self.steps[step]) for outcome in evidence.outcomes)
+
+    def _counts(self, outcome: Outcome, percent: int) -> bool:
+        return outcome.canary_percent == percent and (self.judge.loss is None or outcome.paired)
+
+    def rollout(self) -> Generator[Split, Observed, Finished]:
+        """The same plan as a conversation: it yields the split to try and receives what was observed."""
+        position: Position | Finished = self.begin()
+        while isinstance(position, Position):
+            observed = yield position.split
+            position = advance(self, position, observed)
+        return position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllAtOnce:
+    """A plan that gives a new revision all the traffic and asks for no evidence.
+
+    >>> AllAtOnce().begin().split
+    Split(stable=0, canary=100)
+    """
+
+    shadow: bool = field(default=False, init=False)
+
+    def begin(self) -> Finished:
+        """It is over as it begins."""
+        because = "the plan is to move all traffic at once and to look at nothing"
+        verdict = CheckResult(name="all at once", passed=True, because=because)
+        return Finished(state=RolloutState.PROMOTED, split=ALL_CANARY, verdict=verdict)
+
+    def rollout(self) -> Generator[Split, Observed, Finished]:
+        """A conversation that is over before it begins."""
+        yield from ()
+        return self.begin()
+
+
+Plan = Canary | AllAtOnce
+
+
+def advance(plan: Canary, position: Position, observed: Observed) -> Position | Finished:
+    """Where the rollout stands after this observation; the same arguments give the same answer, now and later.
+
+    Whoever drives a rollout keeps only its step: `advance(plan, plan.at(step), observed)`.
+    """
+    judgement = plan.judge(observed.evidence)
+    last = position.step == len(plan.steps) - 1
+    enough = plan.seen(position.step, observed.evidence) >= plan.at_least
+    if judgement.verdict is Verdict.FAIL:
+        return _finished(RolloutState.ROLLED_BACK, ALL_STABLE, judgement)
+    if last and enough and judgement.verdict is Verdict.PASS:
+        return _finished(RolloutState.PROMOTED, ALL_CANARY, judgement)
+    if not observed.elapsed_days < plan.at_most_days:
+        return _out_of_time(plan, position, judgement)
+    step = position.step + (enough and not last)
+    return Position(step=step, split=plan.at(step).split, judgement=judgement)
+
+
+def _finished(state: RolloutState, split: Split, judgement: Judgement) -> Finished:
+    return Finished(state=state, split=split, verdict=judgement.result, numbers=judgement.numbers)
+
+
+def _out_of_time(plan: Canary, position: Position, judgement: Judgement) -> Finished:
+    because = (
+        f"no proof of safety in {plan.at_most_days:g} days, at step {position.step + 1} of {len(plan.steps)}: "
+        f"{judgement.result.because}"
+    )
+    verdict = CheckResult(
+        name=judgement.result.name, passed=False, because=because, parts=(judgement.result,)
+    )
+    return Finished(
+        state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict, numbers=judgement.numbers
+    )

@@ -1,0 +1,110 @@
+"""Endpoints and rollouts as rows: what a controller wants of a server, and what the server has done."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.engine import RowMapping
+
+from everloop.errors import Conflict
+from everloop.records.checks import CheckResult
+from everloop.records.serving import Rollout, RolloutState, Split, Traffic
+from everloop.storage.codec import from_json, to_json
+from everloop.storage.database import insert_once
+from everloop.storage.schema import endpoints, rollouts
+
+
+def read_traffic(tx: Connection, endpoint: str) -> Traffic | None:
+    """What the endpoint's server should do; None before the controller has seen the endpoint."""
+    row = tx.execute(select(endpoints).where(endpoints.c.name == endpoint)).mappings().one_or_none()
+    if row is None:
+        return None
+    return Traffic(
+        endpoint=row["name"],
+        model=row["model"],
+        generation=row["generation"],
+        stable=row["stable"],
+        canary=row["canary"],
+        split=Split(stable=100).shifted(row["split"]),
+        salt=row["salt"],
+        shadow=row["shadow"],
+    )
+
+
+def write_traffic(tx: Connection, traffic: Traffic) -> None:
+    """Ask the server for this; refused when somebody changed the endpoint since it was read."""
+    values = {
+        "model": traffic.model,
+        "generation": traffic.generation,
+        "stable": traffic.stable,
+        "canary": traffic.canary,
+        "split": traffic.split.canary,
+        "salt": traffic.salt,
+        "shadow": traffic.shadow,
+    }
+    if traffic.generation == 1:
+        if insert_once(tx, endpoints, {"name": traffic.endpoint, "observed": 0, **values}):
+            return
+    else:
+        here = (endpoints.c.name == traffic.endpoint) & (endpoints.c.generation == traffic.generation - 1)
+        if tx.execute(update(endpoints).where(here).values(**values)).rowcount:
+            return
+    raise Conflict(
+        f"endpoint {traffic.endpoint} was changed by somebody else at the same moment.",
+        next_step="try again.",
+    )
+
+
+def report_observed(tx: Connection, endpoint: str, generation: int) -> None:
+    """The server says that this generation is in effect."""
+    tx.execute(update(endpoints).where(endpoints.c.name == endpoint).values(observed=generation))
+
+
+def observed_generation(tx: Connection, endpoint: str) -> int:
+    """The generation that the server has put into effect; 0 when there was none."""
+    query = select(endpoints.c.observed).where(endpoints.c.name == endpoint)
+    return tx.execute(query).scalar_one_or_none() or 0
+
+
+def list_endpoints(tx: Connection) -> list[Traffic]:
+    """Every endpoint that a controller has seen."""
+    names = tx.execute(select(endpoints.c.name).order_by(endpoints.c.name)).scalars().all()
+    return [traffic for name in names if (traffic := read_traffic(tx, name)) is not None]
+
+
+def running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
+    """The rollout that is under way, if one is."""
+    found = [rollout for rollout in list_rollouts(tx, endpoint) if rollout.state is RolloutState.RUNNING]
+    return found[0] if found else None
+
+
+def list_rollouts(tx: Connection, endpoint: str | None = None) -> list[Rollout]:
+    """Rollouts, oldest first."""
+    query = select(rollouts).order_by(rollouts.c.started_at, rollouts.c.canary)
+    if endpoint is not None:
+        query = query.where(rollouts.c.endpoint == endpoint)
+    return [_record(row) for row in tx.execute(query).mappings()]
+
+
+def add_rollout(tx: Connection, rollout: Rollout) -> None:
+    """Begin one; a version is rolled out at an endpoint once."""
+    if not insert_once(tx, rollouts, _row(rollout)):
+        raise Conflict(f"{rollout.model}@{rollout.canary} has had its rollout at {rollout.endpoint}.")
+
+
+def save_rollout(tx: Connection, rollout: Rollout) -> None:
+    """Write where a rollout stands."""
+    tx.execute(update(rollouts).where(rollouts.c.id == rollout.id).values(**_row(rollout)))
+
+
+def _row(rollout: Rollout) -> dict[str, object]:
+    plain = {name: getattr(rollout, name) for name in rollout.__slots__}
+    return plain | {
+        "state": rollout.state.value,
+        "verdict": to_json(rollout.verdict),
+        "observed": dict(rollout.observed),
+    }
+
+
+def _record(row: RowMapping) -> Rollout:
+    verdict = None if row["verdict"] is None else from_json(CheckResult, row["verdict"])
+    return Rollout(**dict(row) | {"state": RolloutState(row["state"]), "verdict": verdict})

@@ -1,0 +1,166 @@
+"""What a judge may look at: for each request, who answered, whether it failed, and how wrong it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from everloop.errors import InvalidInput
+from everloop.records.serving import Arm
+
+SURE = 0.99
+"""Probabilities are held within [0.01, 0.99] for the log loss, because a judge needs a worst case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A way to be wrong that is never worse than `worst`."""
+
+    name: str
+    worst: float
+    of: Callable[[float, float], float]
+
+    def __call__(self, output: float | None, label: float) -> float:
+        """What the answer cost; no answer, and an answer that is not a number, cost the worst."""
+        if not math.isfinite(label):
+            raise InvalidInput(f"a label of {label} is no label.", next_step="send a finite number.")
+        if output is None or not math.isfinite(output):
+            return self.worst
+        return min(self.of(output, label), self.worst)
+
+
+def _squared(output: float, label: float) -> float:
+    return (output - label) ** 2
+
+
+def _log_loss(output: float, label: float) -> float:
+    held = min(max(output, 1 - SURE), SURE)
+    return -(label * math.log(held) + (1 - label) * math.log1p(-held))
+
+
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {
+        "brier": Loss(name="brier", worst=1.0, of=_squared),
+        "log_loss": Loss(name="log_loss", worst=-math.log1p(-SURE), of=_log_loss),
+    }
+)
+
+
+def loss(name: str) -> Loss:
+    """The loss of that name, bounded so that it can be bet on.
+
+    >>> loss("brier")(0.25, 1.0), loss("brier")(None, 1.0), loss("brier")(float("nan"), 0.0)
+    (0.5625, 1.0, 1.0)
+    >>> round(loss("log_loss")(1.0, 0.0), 3), round(loss("log_loss").worst, 3)
+    (4.605, 4.605)
+    """
+    if name not in LOSSES:
+        raise InvalidInput(f"there is no loss named {name!r}.", next_step=f"use one of {', '.join(LOSSES)}.")
+    return LOSSES[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one request; all its facts are kept with the prediction, so a verdict can be repeated."""
+
+    time: datetime
+    request_id: str
+    unit: str
+    """Who was assigned to an arm: a user, a session, or the request itself."""
+    arm: Arm
+    """The arm the request was assigned to, also when another one had to answer for it."""
+    share: int
+    """Percent of traffic that this arm had at that moment, as in `Prediction`."""
+    failed: bool
+    loss: float | None = None
+    """How wrong the arm's answer was, the worst there is when it failed; None as long as there is no label."""
+    other_loss: float | None = None
+    """How wrong the other revision was on the same request; None when it was not asked or there is no label."""
+
+    def __post_init__(self) -> None:
+        if self.arm is Arm.SHADOW:
+            raise InvalidInput(
+                f"request {self.request_id} is assigned to the shadow, which answers nobody.",
+                next_step="put the shadow's loss into other_loss of the arm that the request was assigned to.",
+            )
+        if not 0 <= self.share <= 100:
+            raise InvalidInput(f"request {self.request_id} has a share of {self.share} percent.")
+        for cost in (self.loss, self.other_loss):
+            if cost is not None and not (math.isfinite(cost) and cost >= 0):
+                raise InvalidInput(f"request {self.request_id} has a loss of {cost}.")
+
+    @property
+    def canary_percent(self) -> int:
+        """Percent of traffic that the canary had when the request came."""
+        return self.share if self.arm is Arm.CANARY else 100 - self.share
+
+    @property
+    def paired(self) -> bool:
+        """Both revisions scored this request and its label is known."""
+        return self.loss is not None and self.other_loss is not None
+
+    @property
+    def extra_loss(self) -> float:
+        """How much more the canary lost than the stable revision on this request; only of a pair."""
+        if self.loss is None or self.other_loss is None:
+            raise InvalidInput(f"request {self.request_id} was not scored by both revisions.")
+        extra = self.loss - self.other_loss
+        return extra if self.arm is Arm.CANARY else -extra
+
+
+def _place(outcome: Outcome) -> tuple[datetime, str, str, str, int, bool, float, float]:
+    # Time and request decide. The rest only breaks ties, so that the order of arrival cannot be seen in a verdict.
+    return (
+        outcome.time,
+        outcome.request_id,
+        outcome.unit,
+        outcome.arm.value,
+        outcome.share,
+        not outcome.failed,
+        -1.0 if outcome.loss is None else outcome.loss,
+        -1.0 if outcome.other_loss is None else outcome.other_loss,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Every outcome since a rollout began, kept in the order of time and request whatever order it came in.
+
+    Every one: a judge takes a request that is not here for one that never came.
+
+    >>> from datetime import datetime, UTC
+    >>> noon = datetime(2013, 2, 1, 12, tzinfo=UTC)
+    >>> late, early = (
+    ...     Outcome(time=noon.replace(hour=h), request_id=f"r{h}", unit="u", arm=Arm.CANARY, share=20, failed=h == 9)
+    ...     for h in (13, 9)
+    ... )
+    >>> Evidence((late, early)) == Evidence((early, late)), Evidence((late, early)).outcomes[0].request_id
+    (True, 'r9')
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_place)))
+
+    def first_of_units(self) -> tuple[Outcome, ...]:
+        """The first outcome of each unit: the only one whose arm was drawn independently of what went before."""
+        return _firsts(self.outcomes)
+
+    def first_failures(self) -> tuple[Outcome, ...]:
+        """The first failure of each unit; a unit that fails again and again is one fact about its arm, not many."""
+        return _firsts(tuple(outcome for outcome in self.outcomes if outcome.failed))
+
+    def pairs(self) -> tuple[Outcome, ...]:
+        """The outcomes that both revisions scored and whose label is known."""
+        return tuple(outcome for outcome in self.outcomes if outcome.paired)
+
+
+def _firsts(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    first: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault(outcome.unit, outcome)
+    return tuple(first.values())

@@ -1,0 +1,304 @@
+"""Answer inference requests: choose the revision, score, keep what happened, and never let a canary hurt a client."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from everloop.clock import Clock
+from everloop.errors import NotFound, NotReady
+from everloop.monitoring.inference_log import InferenceLog
+from everloop.records.models import Signature
+from everloop.records.serving import Arm, Prediction, Split, Traffic
+from everloop.rollout.routing import arm as assigned_arm
+from everloop.serving.errors import ModelFailed, shown
+from everloop.serving.protocol import Columns, Contract, InferenceRequest, InferenceResponse, row_id
+
+_logger = logging.getLogger(__name__)
+_NEUTRAL = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
+
+
+class Scorer(Protocol):
+    """What the data plane needs of a model; `training.model.Model` has it."""
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and comes out."""
+
+    def infer(self, columns: Columns, /) -> np.ndarray:
+        """Scores of shape (rows,), float64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One version, loaded and warm."""
+
+    model: str
+    version: int
+    scorer: Scorer
+    contract: Contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is in force: the traffic and every revision that it needs. Replaced as one reference, never changed."""
+
+    traffic: Traffic
+    revisions: Mapping[int, Revision]
+
+    @property
+    def stable(self) -> Revision | None:
+        """The revision that answers unless the canary does; None while the endpoint has no champion."""
+        return None if self.traffic.stable is None else self.revisions[self.traffic.stable]
+
+    @property
+    def canary(self) -> Revision | None:
+        """The revision on trial."""
+        return None if self.traffic.canary is None else self.revisions[self.traffic.canary]
+
+
+class Answer(NamedTuple):
+    """What to send, how long the model took, and what is left to do once it has been sent."""
+
+    response: InferenceResponse
+    seconds: float
+    shadow: Callable[[], None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One request on its way: what all of its rows in the log have in common."""
+
+    request: InferenceRequest
+    prediction_id: str
+    unit: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """What a revision made of a request."""
+
+    values: Sequence[float]
+    error: str | None
+    seconds: float
+
+
+class DataPlane:
+    """The warm revisions of one endpoint.
+
+    `apply` and `infer` may run in different threads: `infer` looks at the plan once and keeps to it. A request
+    whose canary fails is answered by the stable revision, and both are logged under the same prediction id.
+    A client that names a version is outside the rollout: its predictions are logged with a share of 0.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        load: Callable[[str, int], Scorer],
+        log: InferenceLog,
+        now: Clock,
+        new_id: Callable[[], str],
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.endpoint = endpoint
+        self._load, self._log = load, log
+        self._now, self._new_id, self._timer = now, new_id, timer
+        self._plan: Plan | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What is in force now; None before the first `apply`."""
+        return self._plan
+
+    @property
+    def generation(self) -> int:
+        """The generation of the traffic in force; 0 before there is one."""
+        return 0 if self._plan is None else self._plan.traffic.generation
+
+    def apply(self, traffic: Traffic) -> None:
+        """Put this traffic into effect: load what it needs, then switch; requests in between see the old plan.
+
+        When something cannot be loaded the old plan stays and the error is raised. A server that has nothing yet
+        serves the stable revision alone when only the canary cannot be loaded.
+        """
+        revisions = (
+            {} if traffic.stable is None else {traffic.stable: self._revision(traffic, traffic.stable)}
+        )
+        if traffic.canary is not None:
+            try:
+                revisions[traffic.canary] = self._revision(traffic, traffic.canary)
+            except Exception:
+                if self._plan is None and revisions:
+                    alone = replace(traffic, generation=0, canary=None, split=Split(stable=100))
+                    self._plan = Plan(traffic=alone, revisions=revisions)
+                raise
+        self._plan = Plan(traffic=traffic, revisions=revisions)
+
+    def revision(self, model: str, version: int | None = None) -> Revision:
+        """The revision whose contract a request must meet: the one that is named, else the stable one."""
+        plan = self._ready()
+        if model != plan.traffic.model:
+            raise NotFound(
+                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}."
+            )
+        if version is None:
+            return self._stable(plan)
+        if version not in plan.revisions:
+            loaded = ", ".join(str(number) for number in sorted(plan.revisions))
+            raise NotFound(f"{model} has no version {version} at this endpoint; there is {loaded}.")
+        return plan.revisions[version]
+
+    def infer(self, request: InferenceRequest, *, version: int | None = None) -> Answer:
+        """Answer a request that meets the contract, and log each of its rows.
+
+        Raises ModelFailed when the revision that had to answer cannot.
+        """
+        plan = self._ready()
+        asked = self._ask(request)
+        arm, revision, share = self._choose(plan, asked.unit, version)
+        score = self._score(revision, request)
+        self._record(asked, revision, arm, share, score)
+        if score.error is not None and arm is Arm.CANARY and share > 0:
+            arm, revision, share = Arm.STABLE, self._stable(plan), plan.traffic.split.stable
+            score = self._score(revision, request)
+            self._record(asked, revision, arm, share, score)
+            return self._answer(asked, revision, arm, score, None)
+        return self._answer(asked, revision, arm, score, self._shadow_of(plan, asked, arm, share))
+
+    def _ready(self) -> Plan:
+        plan = self._plan
+        if plan is None or plan.traffic.stable is None:
+            raise NotReady(
+                f"endpoint {self.endpoint!r} has no model version to answer with yet.",
+                next_step="run the pipeline that registers one and promote it; `everloop status` shows where it is.",
+            )
+        return plan
+
+    @staticmethod
+    def _stable(plan: Plan) -> Revision:
+        stable = plan.stable
+        assert stable is not None, "a plan is ready only with a stable revision"
+        return stable
+
+    def _revision(self, traffic: Traffic, version: int) -> Revision:
+        known = None if self._plan is None else self._plan.revisions.get(version)
+        if known is not None and known.model == traffic.model:
+            return known
+        scorer = self._load(traffic.model, version)
+        contract = Contract(scorer.signature)
+        revision = Revision(model=traffic.model, version=version, scorer=scorer, contract=contract)
+        _warm(revision)
+        return revision
+
+    def _ask(self, request: InferenceRequest) -> _Asked:
+        prediction_id = self._new_id()
+        time = request.time or self._now()
+        return _Asked(
+            request=request, prediction_id=prediction_id, unit=request.unit or prediction_id, time=time
+        )
+
+    def _choose(self, plan: Plan, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
+        traffic, canary = plan.traffic, plan.canary
+        if version is not None and version in plan.revisions:
+            named = Arm.CANARY if version == traffic.canary else Arm.STABLE
+            alone = named is Arm.STABLE and canary is None
+            return named, plan.revisions[version], 100 if alone else 0
+        if canary is not None and assigned_arm(unit, traffic.salt, traffic.split.canary) is Arm.CANARY:
+            return Arm.CANARY, canary, traffic.split.canary
+        return Arm.STABLE, self._stable(plan), traffic.split.stable
+
+    def _score(self, revision: Revision, request: InferenceRequest) -> _Score:
+        started = self._timer()
+        values: Sequence[float] = ()
+        error: str | None = None
+        try:
+            columns = request.columns
+            if request.contract is not revision.contract:
+                columns = revision.contract.fit(columns)
+            values = revision.scorer.infer(columns).tolist()
+            if len(values) != request.rows or not all(map(math.isfinite, values)):
+                error = f"answered {shown(values)} to {request.rows} rows; expected as many finite numbers"
+        except Exception as raised:  # noqa: BLE001 - whatever a model does, the endpoint keeps answering
+            _logger.warning("%s@%d failed", revision.model, revision.version, exc_info=raised)
+            error = f"{type(raised).__name__}: {raised}"
+        return _Score(values, None if error is None else _storable(error), self._timer() - started)
+
+    def _record(self, asked: _Asked, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
+        request = asked.request
+        for row in range(request.rows):
+            prediction = Prediction(
+                id=row_id(asked.prediction_id, row, request.rows),
+                # What is counted once in a rollout is the unit, and it is the request unless the client says otherwise.
+                request_id=asked.unit,
+                endpoint=self.endpoint,
+                model=revision.model,
+                version=revision.version,
+                arm=arm,
+                share=share,
+                time=asked.time,
+                inputs={name: values[row] for name, values in request.columns.items()},
+                output=None if score.error is not None else score.values[row],
+                status=200 if score.error is None else 500,
+                error=score.error,
+                seconds=score.seconds,
+            )
+            self._log.append(prediction)
+
+    def _answer(
+        self,
+        asked: _Asked,
+        revision: Revision,
+        arm: Arm,
+        score: _Score,
+        shadow: Callable[[], None] | None,
+    ) -> Answer:
+        if score.error is not None:
+            raise ModelFailed(
+                f"{revision.model}@{revision.version} could not answer; this is prediction {asked.prediction_id}.",
+                next_step="the server's log and the inference log say why.",
+            )
+        response = InferenceResponse(
+            id=asked.request.id or asked.prediction_id,
+            prediction_id=asked.prediction_id,
+            model=revision.model,
+            version=revision.version,
+            arm=arm,
+            output=revision.contract.signature.outputs[0].name,
+            scores=score.values,
+        )
+        return Answer(response, score.seconds, shadow)
+
+    def _shadow_of(self, plan: Plan, asked: _Asked, arm: Arm, share: int) -> Callable[[], None] | None:
+        """Score the request with the other revision too; the client does not wait for it."""
+        if not plan.traffic.shadow or plan.canary is None or share == 0:
+            return None
+        other = plan.canary if arm is Arm.STABLE else self._stable(plan)
+        return partial(self._score_shadow, asked, other, share)
+
+    def _score_shadow(self, asked: _Asked, other: Revision, share: int) -> None:
+        self._record(asked, other, Arm.SHADOW, share, self._score(other, asked.request))
+
+
+def _warm(revision: Revision) -> None:
+    """Let the first request not be the one that waits for threads to start and caches to fill."""
+    row = {
+        field.name: [None if field.nullable else _NEUTRAL[field.datatype.value]]
+        for field in revision.contract.signature.inputs
+    }
+    try:
+        revision.scorer.infer(row)
+    except Exception as error:  # noqa: BLE001 - a made-up row may mean nothing to a model that answers real ones
+        _logger.info("%s@%d does not answer a neutral row: %s", revision.model, revision.version, error)
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL takes no NUL in text, and an exception's message may quote megabytes.
+    return text.replace("\x00", "\\x00")[:500]

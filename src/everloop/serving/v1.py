@@ -1,0 +1,63 @@
+"""KServe's version 1 protocol (`:predict`), which TensorFlow Serving's row format shares: bytes in, bytes out."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from everloop.errors import InvalidInput
+from everloop.records.serving import Scalar
+from everloop.serving.errors import shown
+from everloop.serving.protocol import (
+    Contract,
+    InferenceRequest,
+    InferenceResponse,
+    Parameter,
+    checked_id,
+    checked_rows,
+    decode,
+)
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    instances: list[list[Scalar] | dict[str, Scalar]]
+    signature_name: str = "serving_default"
+    id: str | None = None
+    parameters: dict[str, Parameter] | None = None
+
+
+class _Response(msgspec.Struct):
+    predictions: Sequence[float]
+    prediction_id: str
+    model_name: str
+    model_version: str
+
+
+_decoder = msgspec.json.Decoder(_Request)
+_encode = msgspec.json.Encoder().encode
+
+
+def read(body: bytes, contract: Contract) -> InferenceRequest:
+    """Decode `{"instances": [{input: value, …} or [values in the signature's order], …]}`.
+
+    `id` and `parameters` may stand beside it and mean what they mean in version 2.
+    Raises InvalidInput that names the instance, the input and what is expected.
+    """
+    sent = decode(_decoder, body)
+    if sent.signature_name != "serving_default":
+        raise InvalidInput(
+            f"signature_name is {shown(sent.signature_name)}; expected 'serving_default' or none."
+        )
+    rows = checked_rows(len(sent.instances))
+    return InferenceRequest(
+        contract=contract,
+        columns=contract.from_rows(sent.instances),
+        rows=rows,
+        id=checked_id(sent.id),
+        parameters=sent.parameters or {},
+    )
+
+
+def write(response: InferenceResponse) -> bytes:
+    """Encode an answer: one prediction for each instance, in order."""
+    answer = _Response(response.scores, response.prediction_id, response.model, str(response.version))
+    return _encode(answer)

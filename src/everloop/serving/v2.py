@@ -1,0 +1,170 @@
+"""Open Inference Protocol, version 2, over REST: bytes to a request, and an answer to bytes."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from everloop.errors import InvalidInput
+from everloop.records.models import Field
+from everloop.records.serving import Scalar
+from everloop.serving.errors import shown
+from everloop.serving.protocol import (
+    Contract,
+    InferenceRequest,
+    InferenceResponse,
+    Parameter,
+    checked_id,
+    checked_rows,
+    decode,
+)
+
+Parameters: TypeAlias = dict[str, Parameter] | None
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Scalar | list[Scalar]] | None = None
+    parameters: Parameters = None
+
+
+class _Wanted(msgspec.Struct):
+    name: str
+    parameters: Parameters = None
+
+
+class _Request(msgspec.Struct):
+    # Members that are not named here are skipped: KServe's client adds `model_name`, and the protocol lets it.
+    inputs: list[_Tensor]
+    id: str | None = None
+    parameters: Parameters = None
+    outputs: list[_Wanted] | None = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Sequence[float]
+
+
+class _Response(msgspec.Struct):
+    model_name: str
+    model_version: str
+    id: str
+    parameters: dict[str, str]
+    outputs: list[_Output]
+
+
+_decoder = msgspec.json.Decoder(_Request)
+_encode = msgspec.json.Encoder().encode
+
+
+def read(body: bytes, contract: Contract) -> InferenceRequest:
+    """Decode an inference request and hold it against the contract.
+
+    Raises InvalidInput that names the tensor, what is wrong with it and what is expected.
+    """
+    sent = decode(_decoder, body)
+    rows = _rows(sent.inputs)
+    columns: dict[str, Sequence[Scalar]] = {}
+    for tensor in sent.inputs:
+        if tensor.name in columns:
+            raise InvalidInput(f"input {shown(tensor.name)} is sent twice.")
+        columns[tensor.name] = contract.column(tensor.name, tensor.datatype, _values(tensor, rows))
+    contract.check_names(columns)
+    _check_outputs(sent, contract)
+    return InferenceRequest(
+        contract=contract,
+        columns=columns,
+        rows=rows,
+        id=checked_id(sent.id),
+        parameters=sent.parameters or {},
+    )
+
+
+def write(response: InferenceResponse) -> bytes:
+    """Encode an answer; `parameters.prediction_id` is what labels name.
+
+    >>> from everloop.records.serving import Arm
+    >>> write(InferenceResponse(id="7", prediction_id="p", model="late", version=3, arm=Arm.STABLE,
+    ...                         output="score", scores=[0.25])).decode()[:54]
+    '{"model_name":"late","model_version":"3","id":"7","par'
+    """
+    output = _Output(response.output, [len(response.scores)], "FP64", response.scores)
+    parameters = {"prediction_id": response.prediction_id, "arm": response.arm.value}
+    return _encode(_Response(response.model, str(response.version), response.id, parameters, [output]))
+
+
+def metadata(model: str, versions: Sequence[int], contract: Contract) -> bytes:
+    """What a model takes and gives, in the protocol's words."""
+    described = {
+        "name": model,
+        "versions": [str(version) for version in versions],
+        "platform": "everloop",
+        "inputs": [_describe(field) for field in contract.signature.inputs],
+        "outputs": [_describe(field) for field in contract.signature.outputs],
+    }
+    return _encode(described)
+
+
+def _describe(field: Field) -> dict[str, object]:
+    return {"name": field.name, "datatype": field.datatype.value, "shape": [-1]}
+
+
+def _rows(tensors: Sequence[_Tensor]) -> int:
+    if not tensors:
+        raise InvalidInput("inputs is empty; expected one tensor for each input of the model.")
+    shape = tensors[0].shape
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1) or shape[0] < 0:
+        raise _wrong_shape(tensors[0], "[n] or [n, 1] for n rows")
+    return checked_rows(shape[0])
+
+
+def _values(tensor: _Tensor, rows: int) -> list[Scalar]:
+    """The tensor's values in a flat list, one for each row."""
+    data = tensor.data
+    if data is None:
+        raise InvalidInput(f"input {shown(tensor.name)} has no data; {_why_no_data(tensor)}")
+    if tensor.shape != [rows] and tensor.shape != [rows, 1]:
+        raise _wrong_shape(tensor, f"[{rows}] or [{rows}, 1] as in the first input")
+    if len(data) != rows:
+        raise InvalidInput(f"input {shown(tensor.name)} has {len(data)} values for shape {tensor.shape}.")
+    if any(type(value) is list for value in data):
+        return [_unpacked(tensor, row, value) for row, value in enumerate(data)]
+    return data  # type: ignore[return-value]
+
+
+def _unpacked(tensor: _Tensor, row: int, value: Scalar | list[Scalar]) -> Scalar:
+    # Row-major data may come as it is nested: [[1], [2]] for the shape [2, 1].
+    if len(tensor.shape) == 2 and isinstance(value, list) and len(value) == 1:
+        return value[0]
+    raise InvalidInput(
+        f"input {shown(tensor.name)}, row {row} does not fit shape {tensor.shape}; "
+        "expected one value, nested only in the shape [n, 1] and then in every row."
+    )
+
+
+def _wrong_shape(tensor: _Tensor, expected: str) -> InvalidInput:
+    return InvalidInput(f"input {shown(tensor.name)} has shape {shown(tensor.shape)}; expected {expected}.")
+
+
+def _why_no_data(tensor: _Tensor) -> str:
+    if "binary_data_size" in (tensor.parameters or {}):
+        return "binary tensors are not supported, so send the values as JSON (binary_data=False)."
+    return "expected its values in row order."
+
+
+def _check_outputs(sent: _Request, contract: Contract) -> None:
+    wanted = sent.outputs or []
+    contract.check_outputs(output.name for output in wanted)
+    asked = [(sent.parameters or {}).get("binary_data_output", False)]
+    asked += [(output.parameters or {}).get("binary_data", False) for output in wanted]
+    if any(asked):
+        raise InvalidInput(
+            "outputs are asked for in binary; only JSON is supported, so ask with binary_data=False."
+        )
+    if any("classification" in (output.parameters or {}) for output in wanted):
+        raise InvalidInput("output parameter 'classification' is not supported; take the scores as they are.")
