@@ -178,6 +178,8 @@ def refuse_duplicates(names: Iterable[str]) -> None:
 def _sum_up(name: str, column: pa.ChunkedArray, edges: tuple[float, ...]) -> ColumnProfile:
     type = column.type
     if pa.types.is_null(type):
+        if edges:  # it has been a number before, and the next profile looks here for its edges
+            return _numbers(column.cast(pa.float64()), _checked(name, edges))
         return ColumnProfile(kind=Kind.EMPTY, rows=len(column), nulls=len(column))
     if pa.types.is_dictionary(type):
         if is_text(type.value_type):

@@ -16,6 +16,8 @@ class Unit:
     scale: float
     offset: float
     formula: str
+    surprise: float = 0.0
+    """How many spreads better it has to fit than a unit that is mixed up more often."""
 
 
 UNITS = (
@@ -25,7 +27,7 @@ UNITS = (
     Unit("kelvin", 1.8, -459.67, "x × 1.8 − 459.67"),
     Unit("Celsius", 1.0, 273.15, "x + 273.15"),
     Unit("Fahrenheit", 1 / 1.8, 459.67 / 1.8, "(x + 459.67) ÷ 1.8"),
-    Unit("hundredths, as a share", 100.0, 0.0, "x × 100"),
+    Unit("shares of 1", 100.0, 0.0, "x × 100"),
     Unit("percent", 0.01, 0.0, "x ÷ 100"),
     Unit("tenths", 0.1, 0.0, "x ÷ 10"),
     Unit("tens", 10.0, 0.0, "x × 10"),
@@ -33,18 +35,18 @@ UNITS = (
     Unit("thousands", 1_000.0, 0.0, "x × 1,000"),
     Unit("millionths", 1e-6, 0.0, "x ÷ 1,000,000"),
     Unit("millions", 1e6, 0.0, "x × 1,000,000"),
-    Unit("seconds for minutes, or minutes for hours", 1 / 60, 0.0, "x ÷ 60"),
-    Unit("minutes for seconds, or hours for minutes", 60.0, 0.0, "x × 60"),
-    Unit("seconds for hours", 1 / 3_600, 0.0, "x ÷ 3,600"),
-    Unit("hours for seconds", 3_600.0, 0.0, "x × 3,600"),
-    Unit("kilometres for miles", 1 / 1.609344, 0.0, "x ÷ 1.609"),
-    Unit("miles for kilometres", 1.609344, 0.0, "x × 1.609"),
-    Unit("metres for feet", 1 / 0.3048, 0.0, "x ÷ 0.3048"),
-    Unit("feet for metres", 0.3048, 0.0, "x × 0.3048"),
-    Unit("kilograms for pounds", 1 / 0.45359237, 0.0, "x ÷ 0.4536"),
-    Unit("pounds for kilograms", 0.45359237, 0.0, "x × 0.4536"),
-    Unit("metres a second for miles an hour", 2.236936, 0.0, "x × 2.237"),
-    Unit("metres a second for kilometres an hour", 3.6, 0.0, "x × 3.6"),
+    Unit("seconds or minutes", 1 / 60, 0.0, "x ÷ 60"),
+    Unit("minutes or hours", 60.0, 0.0, "x × 60"),
+    Unit("seconds", 1 / 3_600, 0.0, "x ÷ 3,600"),
+    Unit("hours", 3_600.0, 0.0, "x × 3,600"),
+    Unit("kilometres", 1 / 1.609344, 0.0, "x ÷ 1.609", 1.0),
+    Unit("miles", 1.609344, 0.0, "x × 1.609", 1.0),
+    Unit("metres", 1 / 0.3048, 0.0, "x ÷ 0.3048", 1.0),
+    Unit("feet", 0.3048, 0.0, "x × 0.3048", 1.0),
+    Unit("kilograms", 1 / 0.45359237, 0.0, "x ÷ 0.4536", 1.0),
+    Unit("pounds", 0.45359237, 0.0, "x × 0.4536", 1.0),
+    Unit("metres per second", 2.236936, 0.0, "x × 2.237", 1.0),
+    Unit("metres per second", 3.6, 0.0, "x × 3.6", 1.0),
 )
 
 
@@ -73,7 +75,7 @@ def _misfits(
         left = deviations(abs(mean_of(now) * unit.scale + unit.offset - mean_of(before)), spread)
         scatter = _octaves(now.std * unit.scale, before.std)
         if left <= min(2.0, jump / 2) and scatter <= 1.0:
-            yield unit, math.hypot(left, scatter, _ends_misfit(before, now, unit, spread))
+            yield unit, unit.surprise + math.hypot(left, scatter, _ends_misfit(before, now, unit, spread))
 
 
 def _octaves(a: float, b: float) -> float:

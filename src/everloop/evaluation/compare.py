@@ -31,8 +31,9 @@ def compare(
 ) -> Evaluation:
     """How the candidate does, and by how much better or worse than each of the others it does on the very same rows.
 
-    Intervals are two-sided and take rows as independent of each other. Those of the slices are widened by Bonferroni's rule, so that with the given confidence they
-    hold for all levels of all slices at once; a level with fewer rows than `min_slice_rows` is listed and not judged.
+    Intervals are two-sided and take rows as independent of each other. Those of the slices are widened by Bonferroni's
+    rule, so that with the given confidence they hold for all levels of all slices at once; a level with fewer rows than
+    `min_slice_rows` is listed and not judged.
 
     >>> rng = np.random.default_rng(7)
     >>> truth = rng.uniform(size=2_000)

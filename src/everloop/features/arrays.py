@@ -16,7 +16,8 @@ from everloop.errors import InvalidInput
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float64]
-Numbers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.uint64] | npt.NDArray[np.float64]"
+Words: TypeAlias = npt.NDArray[np.uint64]
+Numbers: TypeAlias = "Ints | Words | Floats"
 Unit: TypeAlias = Literal["us", "ns"]
 
 UNKNOWN = -1
@@ -26,14 +27,18 @@ _LONGEST = 2**62
 
 
 def column(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
-    """The one column of that name, without dictionary encoding."""
+    """The one column of that name."""
     places = table.schema.get_all_field_indices(name)
     if len(places) != 1:
         has = "no column" if not places else f"{len(places)} columns"
         raise InvalidInput(
             f"{where}: the table has {has} {name!r}.", next_step=f"it has {', '.join(table.column_names)}."
         )
-    values = table.column(places[0])
+    return table.column(places[0])
+
+
+def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same values without dictionary encoding."""
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
@@ -49,7 +54,9 @@ def moments(values: pa.ChunkedArray, unit: Unit, where: str) -> tuple[Ints, Bool
     if pa.types.is_null(values.type):
         return np.zeros(len(values), np.int64), there
     if not pa.types.is_timestamp(values.type):
-        raise InvalidInput(f"{where} is {values.type} and no instant.", next_step="give a timestamp with a zone.")
+        raise InvalidInput(
+            f"{where} is {values.type} and no instant.", next_step="give a timestamp with a zone."
+        )
     if values.type.tz is None:
         raise InvalidInput(
             f"{where} has no time zone, so nobody can say which instant it means.",
@@ -94,7 +101,7 @@ def codes(
     """Join keys of a source's rows and of the rows that ask as small whole numbers: equal numbers, equal keys."""
     joined: Ints | None = None
     for left, right, name in zip(rows, asked, names, strict=True):
-        part = _codes(_together(left, right, f"{where}: join key {name!r}"))
+        part = _codes(_together(plain(left), plain(right), f"{where}: join key {name!r}"))
         joined = part if joined is None else _paired(joined, part)
     if joined is None:
         raise InvalidInput(f"{where}: there is no join key.")
@@ -103,6 +110,7 @@ def codes(
 
 def numbers(values: pa.ChunkedArray, where: str) -> tuple[Numbers, Bools]:
     """A column of numbers, true as 1 and false as 0, and which of them are there; a missing one is 0."""
+    values = plain(values)
     kind, there = values.type, valid(values)
     if pa.types.is_null(kind):
         return np.zeros(len(values), np.int64), there
@@ -148,7 +156,8 @@ def _wide(kind: pa.DataType, where: str) -> pa.DataType:
         return pa.large_binary()
     if pa.types.is_floating(kind) or pa.types.is_nested(kind):
         raise InvalidInput(
-            f"{where} is {kind}, and such values make no keys.", next_step="cast it to an integer or a string."
+            f"{where} is {kind}, and such values make no keys.",
+            next_step="cast it to an integer or a string.",
         )
     return kind
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from everloop.features.arrays import Floats, Ints
+from everloop.features.arrays import Bools, Floats, Ints, Words
 
 Summed: TypeAlias = Callable[[Ints], Ints]
 """Takes a whole number for each row and gives, for each window, their sum over its rows, modulo 2**64."""
@@ -21,8 +21,6 @@ Summed: TypeAlias = Callable[[Ints], Ints]
 _BITS = 32
 _MASK = (1 << _BITS) - 1
 _SAFE = 2**62
-
-_Words: TypeAlias = npt.NDArray[np.uint64]
 
 
 def sum_floats(values: Floats, summed: Summed) -> Floats:
@@ -38,21 +36,24 @@ def sum_floats(values: Floats, summed: Summed) -> Floats:
     return sums
 
 
-def sum_integers(values: Ints | _Words, summed: Summed) -> tuple[Ints, Floats, npt.NDArray[np.bool_]]:
+def sum_integers(values: Ints | Words, summed: Summed) -> tuple[Ints, Floats, Bools]:
     """The sum of whole numbers in each window, the same rounded once to a float, and where 64 bits cannot hold it."""
     wrapped = summed(values.astype(np.int64))  # exact modulo 2**64, so right wherever the true sum fits
     if _largest(values) * max(len(values), 1) < _SAFE:
         return wrapped, wrapped.astype(np.float64), np.zeros(len(wrapped), np.bool_)
-    digits = [(values & values.dtype.type(_MASK)).astype(np.int64), (values >> values.dtype.type(_BITS)).astype(np.int64)]
+    digits = [
+        (values & values.dtype.type(_MASK)).astype(np.int64),
+        (values >> values.dtype.type(_BITS)).astype(np.int64),
+    ]
     rounded = _rounded([summed(digit) for digit in digits], 0)
     return wrapped, rounded, wrapped.astype(np.float64) != rounded
 
 
-def _strange(values: Floats) -> tuple[npt.NDArray[np.bool_], ...]:
+def _strange(values: Floats) -> tuple[Bools, ...]:
     return values == np.inf, values == -np.inf, np.isnan(values)
 
 
-def _largest(values: Ints | _Words) -> int:
+def _largest(values: Ints | Words) -> int:
     return max(abs(int(values.max(initial=0))), abs(int(values.min(initial=0))))
 
 
@@ -70,7 +71,7 @@ def _sum_finite(values: Floats, summed: Summed) -> Floats:
     return _rounded(sums, lowest)
 
 
-def _cut(whole: _Words, shifts: _Words) -> tuple[_Words, _Words, _Words]:
+def _cut(whole: Words, shifts: Words) -> tuple[Words, Words, Words]:
     """The digits of 53-bit numbers shifted left by up to 31 bits, the lowest first."""
     low = (whole & np.uint64(_MASK)) << shifts
     high = ((whole >> np.uint64(_BITS)) << shifts) + (low >> np.uint64(_BITS))
@@ -112,7 +113,10 @@ def _from_digits(digits: Sequence[Ints], lowest: int) -> Floats:
     """Floats from digits of numbers that are not negative."""
     full = np.uint64(1 << _BITS)
     head = np.zeros(len(digits[0]), np.uint64)  # the two highest digits from the first that is not zero
-    after, more = np.zeros_like(head), np.zeros(len(head), np.bool_)  # the digit below, and whether any follows
+    after, more = (
+        np.zeros_like(head),
+        np.zeros(len(head), np.bool_),
+    )  # the digit below, and whether any follows
     place = np.zeros(len(head), np.int64)
     met = np.zeros(len(head), np.bool_)
     for index in range(len(digits) - 1, -1, -1):
@@ -126,11 +130,13 @@ def _from_digits(digits: Sequence[Ints], lowest: int) -> Floats:
     return _nearest(head, after, more, _BITS * (place + lowest))
 
 
-def _nearest(head: _Words, after: _Words, more: npt.NDArray[np.bool_], exponent: Ints) -> Floats:
+def _nearest(head: Words, after: Words, more: Bools, exponent: Ints) -> Floats:
     """head * 2**exponent with what follows it, rounded once: a lost part that is not zero sets the last bit."""
     _, bits = np.frexp((head >> np.uint64(_BITS)).astype(np.float64))
     gap = (_BITS - np.clip(bits, 1, _BITS)).astype(np.uint64)
     rest = np.uint64(_BITS) - gap
     word = (head << gap) | (after >> rest)
     lost = more | ((after & ((np.uint64(1) << rest) - np.uint64(1))) > 0)
-    return np.ldexp((word | lost.astype(np.uint64)).astype(np.float64), (exponent - gap.astype(np.int64)).astype(np.intc))
+    return np.ldexp(
+        (word | lost.astype(np.uint64)).astype(np.float64), (exponent - gap.astype(np.int64)).astype(np.intc)
+    )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from everloop.errors import InvalidInput
-from everloop.features.arrays import Bools, Floats, Ints, Numbers, before
+from everloop.features.arrays import Bools, Floats, Ints, Numbers, Words, before
 from everloop.features.sums import sum_floats, sum_integers
 from everloop.features.timeline import Timeline, Track
 from everloop.features.views import Function
@@ -55,7 +56,7 @@ class Window:
 
     def evaluate(self, column: Values, functions: Iterable[Function], where: str) -> dict[Function, Values]:
         """What each function gives in each window; a null value counts in none of them."""
-        found = {}
+        found: dict[Function, Values] = {}
         counted = self.sum(column.there.astype(np.int64))
         some = counted > 0
         exact, rounded = self._sums(column.numbers, {*functions} - {Function.COUNT}, where)
@@ -75,7 +76,7 @@ class Window:
         if numbers.dtype == np.float64:
             sums = sum_floats(numbers.astype(np.float64, copy=False), self.sum)
             return sums, sums
-        exact, rounded, lost = sum_integers(numbers, self.sum)
+        exact, rounded, lost = sum_integers(cast("Ints | Words", numbers), self.sum)
         if Function.TOTAL in functions and lost.any():
             raise InvalidInput(
                 f"{where}: a total does not fit in 64 bits.", next_step="cast the column to double."

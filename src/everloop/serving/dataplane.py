@@ -15,13 +15,13 @@ from everloop.clock import Clock
 from everloop.errors import NotFound, NotReady
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.records.models import Signature
-from everloop.records.serving import Arm, Prediction, Split, Traffic
+from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed, shown
 from everloop.serving.protocol import Columns, Contract, InferenceRequest, InferenceResponse, row_id
 
 _logger = logging.getLogger(__name__)
-_NEUTRAL = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
+_NEUTRAL: Mapping[str, Scalar] = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
 
 
 class Scorer(Protocol):
@@ -226,7 +226,7 @@ class DataPlane:
             values = revision.scorer.infer(columns).tolist()
             if len(values) != request.rows or not all(map(math.isfinite, values)):
                 error = f"answered {shown(values)} to {request.rows} rows; expected as many finite numbers"
-        except Exception as raised:  # noqa: BLE001 - whatever a model does, the endpoint keeps answering
+        except Exception as raised:  # whatever a model does, the endpoint keeps answering
             _logger.warning("%s@%d failed", revision.model, revision.version, exc_info=raised)
             error = f"{type(raised).__name__}: {raised}"
         return _Score(values, None if error is None else _storable(error), self._timer() - started)
@@ -236,8 +236,8 @@ class DataPlane:
         for row in range(request.rows):
             prediction = Prediction(
                 id=row_id(asked.prediction_id, row, request.rows),
-                # What is counted once in a rollout is the unit, and it is the request unless the client says otherwise.
-                request_id=asked.unit,
+                request_id=request.id or asked.prediction_id,
+                unit=asked.unit,
                 endpoint=self.endpoint,
                 model=revision.model,
                 version=revision.version,
@@ -289,7 +289,7 @@ class DataPlane:
 
 def _warm(revision: Revision) -> None:
     """Let the first request not be the one that waits for threads to start and caches to fill."""
-    row = {
+    row: Columns = {
         field.name: [None if field.nullable else _NEUTRAL[field.datatype.value]]
         for field in revision.contract.signature.inputs
     }

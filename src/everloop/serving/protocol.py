@@ -172,7 +172,8 @@ def checked_id(sent: str | None, where: str = "id") -> str | None:
         return None
     if len(sent) > _LONGEST_ID or _CONTROL.search(sent):
         raise InvalidInput(
-            f"{where} {shown(sent)} cannot be kept; expected at most {_LONGEST_ID} characters, none of them control characters."
+            f"{where} {shown(sent)} cannot be kept; "
+            f"expected at most {_LONGEST_ID} characters, none of them control characters."
         )
     return sent
 

@@ -54,6 +54,11 @@ class Tables:
             raise NotFound(f"dataset {name} has no version {version}.")
         return pq.read_table(_in_order(table), columns=None if columns is None else list(columns))
 
+    def types(self, name: str) -> pa.Schema | None:
+        """Column types of the newest version; None before the first append."""
+        table = self._find(name)
+        return None if table is None else pq.read_schema(_in_order(table)[0])
+
     def _find(self, name: str, version: int | None = None) -> DeltaTable | None:
         try:
             return DeltaTable(str(self._path(name)), version=version)

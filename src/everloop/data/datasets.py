@@ -1,0 +1,232 @@
+"""Datasets as versioned tables: every batch is judged at the door, and only what passes becomes a version."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, select, update
+from sqlalchemy.engine import RowMapping
+
+from everloop.data.expect import judge_expectations
+from everloop.data.gate import judge_batch
+from everloop.data.profile import Profile, profile
+from everloop.data.schema import NULL, infer
+from everloop.errors import InvalidInput, NotFound
+from everloop.records.data import Batch, DatasetPin, DataVerdict, Finding, Schema
+from everloop.records.datasets import Dataset
+from everloop.records.json import JsonObject
+from everloop.storage import ledger
+from everloop.storage.codec import dumps, from_json, loads, to_json
+from everloop.storage.database import insert_once
+from everloop.storage.locks import FileLock
+from everloop.storage.schema import batches, schemas
+from everloop.storage.workspace import Workspace
+
+_MOST_PROFILES = 24
+"""How many accepted batches the gate looks back on."""
+_KEPT_OUT = (DataVerdict.STOP, DataVerdict.QUARANTINE)
+
+
+def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) -> Batch:
+    """Judge a batch and, unless it is kept out, make it the dataset's next version.
+
+    `key` is the sender's name for the batch: sent again, after a crash or by mistake, it changes nothing and gets
+    the same answer. Rows that are kept out are not lost: they lie in the blobs, by the digest in `content`.
+    """
+    if not key or len(key) > 200:
+        raise InvalidInput(f"the key of a batch of {dataset.name} must have 1 to 200 characters.")
+    with FileLock(workspace.folder / "tables" / f"{dataset.name}.lock").held():
+        _finish_interrupted(workspace, dataset.name)
+        with workspace.database.read() as tx:
+            known = _find(tx, dataset.name, key)
+        if known is not None and (known.version is not None or known.verdict in _KEPT_OUT):
+            return known
+        batch, schema = _judge(workspace, dataset, rows, key)
+        if batch.verdict in _KEPT_OUT:
+            return _keep_out(workspace, batch, rows)
+        return _accept(workspace, batch, rows, schema)
+
+
+def latest_version(tx: Connection, dataset: str) -> DatasetPin:
+    """The newest version, or NotFound."""
+    found = find_latest(tx, dataset)
+    if found is None:
+        raise NotFound(
+            f"dataset {dataset} has no data yet.",
+            next_step=f"append a batch: everloop append {dataset} FILE.parquet.",
+        )
+    return found
+
+
+def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
+    """The newest version; None when nothing has been accepted yet."""
+    query = select(batches.c.version, batches.c.total_rows)
+    query = query.where(batches.c.dataset == dataset, batches.c.version.is_not(None))
+    row = tx.execute(query.order_by(batches.c.version.desc()).limit(1)).one_or_none()
+    return None if row is None else DatasetPin(dataset=dataset, version=row.version, rows=row.total_rows)
+
+
+def list_batches(tx: Connection, dataset: str | None = None) -> list[Batch]:
+    """Everything that arrived, accepted or not, oldest first."""
+    query = select(batches).order_by(batches.c.dataset, batches.c.arrived_at, batches.c.version)
+    if dataset is not None:
+        query = query.where(batches.c.dataset == dataset)
+    return [_record(row) for row in tx.execute(query).mappings()]
+
+
+def dataset_names(tx: Connection) -> list[str]:
+    """Every dataset that a batch has arrived for."""
+    return list(tx.execute(select(batches.c.dataset).distinct().order_by(batches.c.dataset)).scalars())
+
+
+def read_kept_out(workspace: Workspace, batch: Batch) -> pa.Table:
+    """The rows of a batch that was stopped or quarantined."""
+    if batch.content is None:
+        raise NotFound(f"batch {batch.key} of {batch.dataset} was not kept out.")
+    return pq.read_table(pa.BufferReader(workspace.blobs.get(batch.content)))
+
+
+def _judge(workspace: Workspace, dataset: Dataset, rows: pa.Table, key: str) -> tuple[Batch, Schema]:
+    with workspace.database.read() as tx:
+        schema, history = _schema(tx, dataset.name), _history(tx, workspace, dataset.name)
+    untyped = [column.name for column in (schema or infer(rows)).columns if column.type == NULL]
+    if schema is None and untyped:
+        raise InvalidInput(
+            f"{', '.join(untyped)} of {dataset.name} holds nothing but nulls, so its type is not known.",
+            next_step="cast it before the first batch is appended.",
+        )
+    seen = profile(rows, edges=history[-1].edges() if history else None)
+    found = infer(rows)
+    broken = judge_expectations(dataset.expect, rows)
+    verdict, findings = judge_batch(dataset, schema, seen, found, history, broken)
+    batch = Batch(
+        dataset=dataset.name,
+        key=key,
+        arrived_at=workspace.now(),
+        rows=rows.num_rows,
+        verdict=verdict,
+        findings=findings,
+        version=None,
+        content=None,
+        profile=workspace.blobs.put(dumps(seen)),
+    )
+    return batch, schema or found
+
+
+def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
+    sink = io.BytesIO()
+    pq.write_table(rows, sink)
+    digest = workspace.blobs.put(sink.getvalue())
+    with workspace.database.write() as tx:
+        tx.execute(batches.insert().values(**_row(batch) | {"content": digest}))
+        kept = _get(tx, batch.dataset, batch.key)
+        kind = "data.stopped" if batch.verdict is DataVerdict.STOP else "data.quarantined"
+        _tell(tx, workspace, kind, kept)
+        return kept
+
+
+def _aligned(rows: pa.Table, schema: Schema, kept: pa.Schema | None) -> pa.Table:
+    """Columns in the dataset's order; one that is nothing but nulls here gets the type that it has in the table."""
+    columns = {name: rows[name] for name in schema.names()}
+    if kept is not None:
+        columns = {
+            name: values.cast(kept.field(name).type) if pa.types.is_null(values.type) else values
+            for name, values in columns.items()
+        }
+    return pa.table(columns)
+
+
+def _accept(workspace: Workspace, batch: Batch, rows: pa.Table, schema: Schema) -> Batch:
+    aligned = _aligned(rows, schema, workspace.tables.types(batch.dataset))
+    # The row comes first, then the table, then the version: whoever dies in between left enough to finish it.
+    with workspace.database.write() as tx:
+        insert_once(tx, batches, _row(batch))
+    version = workspace.tables.append(batch.dataset, aligned, key=batch.key)
+    return _record_version(workspace, batch.dataset, batch.key, version, schema)
+
+
+def _record_version(
+    workspace: Workspace, dataset: str, key: str, version: int, schema: Schema | None
+) -> Batch:
+    with workspace.database.write() as tx:
+        before = find_latest(tx, dataset)
+        batch = _get(tx, dataset, key)
+        total = batch.rows + (0 if before is None else before.rows)
+        here = (batches.c.dataset == dataset) & (batches.c.key == key)
+        tx.execute(update(batches).where(here).values(version=version, total_rows=total))
+        if schema is not None:
+            _keep_schema(tx, workspace, dataset, schema)
+        accepted = _get(tx, dataset, key)
+        _tell(tx, workspace, "data.arrived", accepted)
+        if accepted.verdict is DataVerdict.RETRAIN:
+            _tell(tx, workspace, "data.changed", accepted)
+        return accepted
+
+
+def _finish_interrupted(workspace: Workspace, dataset: str) -> None:
+    """A batch whose rows reached the table and whose version did not reach the database is finished first."""
+    with workspace.database.read() as tx:
+        open_batches = [
+            b for b in list_batches(tx, dataset) if b.version is None and b.verdict not in _KEPT_OUT
+        ]
+    for batch in open_batches:
+        version = workspace.tables.version_of(dataset, batch.key)
+        if version is not None:
+            with workspace.database.read() as tx:
+                known = _schema(tx, dataset)
+            schema = infer(workspace.tables.read(dataset, version)) if known is None else None
+            _record_version(workspace, dataset, batch.key, version, schema)
+
+
+def _keep_schema(tx: Connection, workspace: Workspace, dataset: str, schema: Schema) -> None:
+    row = {"dataset": dataset, "schema": to_json(schema), "time": workspace.now()}
+    if not insert_once(tx, schemas, row):
+        tx.execute(update(schemas).where(schemas.c.dataset == dataset).values(schema=row["schema"]))
+
+
+def _schema(tx: Connection, dataset: str) -> Schema | None:
+    found = tx.execute(select(schemas.c.schema).where(schemas.c.dataset == dataset)).scalar_one_or_none()
+    return None if found is None else from_json(Schema, found)
+
+
+def _history(tx: Connection, workspace: Workspace, dataset: str) -> list[Profile]:
+    query = select(batches.c.profile).where(batches.c.dataset == dataset, batches.c.version.is_not(None))
+    digests = tx.execute(query.order_by(batches.c.version.desc()).limit(_MOST_PROFILES)).scalars().all()
+    return [loads(Profile, workspace.blobs.get(digest)) for digest in reversed(digests) if digest is not None]
+
+
+def _find(tx: Connection, dataset: str, key: str) -> Batch | None:
+    query = select(batches).where(batches.c.dataset == dataset, batches.c.key == key)
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _record(row)
+
+
+def _get(tx: Connection, dataset: str, key: str) -> Batch:
+    found = _find(tx, dataset, key)
+    if found is None:
+        raise NotFound(f"dataset {dataset} has no batch {key!r}.")
+    return found
+
+
+def _row(batch: Batch) -> dict[str, object]:
+    plain = {name: getattr(batch, name) for name in batch.__slots__}
+    return plain | {"verdict": batch.verdict.value, "findings": to_json(batch.findings)}
+
+
+def _record(row: RowMapping) -> Batch:
+    findings = from_json(tuple[Finding, ...], row["findings"])
+    return Batch(**dict(row) | {"verdict": DataVerdict(row["verdict"]), "findings": findings})
+
+
+def _tell(tx: Connection, workspace: Workspace, kind: str, batch: Batch) -> None:
+    told: JsonObject = {
+        "batch": batch.key,
+        "rows": batch.rows,
+        "version": batch.version,
+        "verdict": batch.verdict.value,
+        "because": "; ".join(finding.message for finding in batch.findings[:5]),
+    }
+    event = workspace.event(kind, f"/datasets/{batch.dataset}", batch.dataset, told, id=f"{kind}-{batch.key}")
+    ledger.append(tx, event)

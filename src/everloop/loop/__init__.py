@@ -1,0 +1,1 @@
+"""Continuous training: the reasons to start a pipeline, and the controller that acts on them."""

@@ -1,0 +1,106 @@
+"""The ledger of reasons: every firing of every trigger, and why it did or did not start a run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.engine import RowMapping
+
+from everloop.loop.decisions import Decision, Firing
+from everloop.loop.triggers import ON_DEMAND
+from everloop.metadata.runs import request_run
+from everloop.records.json import JsonObject
+from everloop.records.runs import Run
+from everloop.storage import ledger
+from everloop.storage.database import insert_once
+from everloop.storage.schema import firings
+from everloop.storage.workspace import Workspace
+
+
+def run_on_demand(
+    tx: Connection,
+    workspace: Workspace,
+    *,
+    pipeline: str,
+    params: JsonObject,
+    who: str,
+    reason: str,
+    key: str,
+) -> Run:
+    """Ask for a run by hand: it waits for nothing, and it is on the ledger like every other reason."""
+    run = request_run(
+        tx,
+        workspace,
+        pipeline=pipeline,
+        key=f"{pipeline}/{ON_DEMAND}/{key}",
+        trigger=ON_DEMAND,
+        reason=reason,
+        who=who,
+        values=params,
+    )
+    firing = Firing(
+        trigger=ON_DEMAND,
+        key=key,
+        kind=ON_DEMAND,
+        pipeline=pipeline,
+        time=workspace.now(),
+        reason=reason,
+        decision=Decision.STARTED,
+        because="asked for by hand",
+        run_id=run.id,
+    )
+    record(tx, workspace, firing)
+    return run
+
+
+def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
+    """Write a firing or what has become of it, with an event for each change of its fate."""
+    plain = {name: getattr(firing, name) for name in firing.__slots__} | {"decision": firing.decision.value}
+    if not insert_once(tx, firings, plain):
+        here = (firings.c.trigger == firing.trigger) & (firings.c.key == firing.key)
+        tx.execute(update(firings).where(here).values(**plain))
+    told = {"kind": firing.kind, "reason": firing.reason, "because": firing.because, "run": firing.run_id}
+    ledger.append(
+        tx,
+        workspace.event(
+            f"trigger.{firing.decision.value}",
+            f"/triggers/{firing.pipeline}/{firing.kind}",
+            firing.pipeline,
+            told,
+            id=f"{firing.trigger}-{firing.key}-{firing.decision.value}",
+        ),
+    )
+
+
+def known_keys(tx: Connection, trigger: str) -> set[str]:
+    """Keys of everything this trigger has fired for; the same reason does not fire twice."""
+    return set(tx.execute(select(firings.c.key).where(firings.c.trigger == trigger)).scalars())
+
+
+def list_firings(
+    tx: Connection, pipeline: str | None = None, decision: Decision | None = None
+) -> list[Firing]:
+    """Firings, oldest first."""
+    query = select(firings).order_by(firings.c.time, firings.c.trigger, firings.c.key)
+    if pipeline is not None:
+        query = query.where(firings.c.pipeline == pipeline)
+    if decision is not None:
+        query = query.where(firings.c.decision == decision.value)
+    return [_record(row) for row in tx.execute(query).mappings()]
+
+
+def count_started(tx: Connection, pipeline: str, since: datetime) -> int:
+    """Runs that triggers, not people, have started since a moment."""
+    query = select(func.count()).select_from(firings)
+    query = query.where(
+        firings.c.pipeline == pipeline,
+        firings.c.decision == Decision.STARTED.value,
+        firings.c.kind != ON_DEMAND,
+        firings.c.time > since,
+    )
+    return tx.execute(query).scalar_one()
+
+
+def _record(row: RowMapping) -> Firing:
+    return Firing(**dict(row) | {"decision": Decision(row["decision"])})

@@ -1,0 +1,131 @@
+"""What a user declares to be watched: live performance against its label, live inputs against the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from everloop.errors import InvalidInput
+from everloop.records.datasets import NAME
+
+
+class Watched(Protocol):
+    """An endpoint, as far as a monitor needs to know it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def model(self) -> str:
+        """The registered model behind it."""
+
+
+_METRICS = ("log_loss", "brier", "auc")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class PerformanceMonitor:
+    """Watches a metric of the champion on labelled live predictions.
+
+    A window is looked at when its newest prediction is `maturity` old, so that labels had time to come. It has
+    decayed when even the good end of its interval is worse than the champion's offline estimate by `worse_by`.
+    Too few labels mean unknown, never good.
+    """
+
+    name: str
+    endpoint: str
+    model: str
+    metric: str
+    worse_by: float
+    window: timedelta
+    maturity: timedelta
+    at_least: int
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Watched,
+        *,
+        metric: str = "log_loss",
+        worse_by: float,
+        window: timedelta = timedelta(days=7),
+        maturity: timedelta = timedelta(days=1),
+        at_least: int = 200,
+    ) -> None:
+        _check_name(name)
+        if metric not in _METRICS:
+            raise InvalidInput(f"monitor {name}: metric {metric!r} is not known; use {', '.join(_METRICS)}.")
+        if not worse_by >= 0:
+            raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
+        _check_spans(name, window, maturity)
+        _set(
+            self,
+            name=name,
+            endpoint=endpoint.name,
+            model=endpoint.model,
+            metric=metric,
+            worse_by=float(worse_by),
+        )
+        _set(self, window=window, maturity=maturity, at_least=at_least)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class DriftMonitor:
+    """Watches the inputs of live requests against the data that the champion was trained on.
+
+    What moved is the verdict and always written down. Only a move in the columns of `alarm_on` (all, if empty)
+    that are not in `ignore`, by at least `effect`, is an alarm that a trigger reads: seasons move the weather
+    every month, and that is no reason to train.
+    """
+
+    name: str
+    endpoint: str
+    model: str
+    window: timedelta
+    at_least: int
+    effect: float
+    alarm_on: tuple[str, ...]
+    ignore: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Watched,
+        *,
+        window: timedelta = timedelta(days=7),
+        at_least: int = 200,
+        effect: float = 0.1,
+        alarm_on: Sequence[str] = (),
+        ignore: Sequence[str] = (),
+    ) -> None:
+        _check_name(name)
+        if not 0 < effect < 1:
+            raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
+        _check_spans(name, window, timedelta(0))
+        _set(self, name=name, endpoint=endpoint.name, model=endpoint.model, window=window, at_least=at_least)
+        _set(self, effect=float(effect), alarm_on=tuple(alarm_on), ignore=tuple(ignore))
+
+
+Monitor = PerformanceMonitor | DriftMonitor
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} cannot name a monitor; use small letters, digits and _, a letter first."
+        )
+
+
+def _check_spans(name: str, window: timedelta, maturity: timedelta) -> None:
+    if window <= timedelta(0) or maturity < timedelta(0):
+        raise InvalidInput(
+            f"monitor {name}: the window must be longer than nothing, and maturity not below it."
+        )
+
+
+def _set(record: object, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(record, name, value)

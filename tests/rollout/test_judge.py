@@ -1,0 +1,318 @@
+"""The judge: it may look whenever it likes, and neither harm nor safety is said without proof."""
+
+import itertools
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from everloop.errors import InvalidInput
+from everloop.records.checks import CheckResult
+from everloop.records.serving import Arm, RolloutState
+from everloop.rollout.canary import Canary, Finished, Observed, advance
+from everloop.rollout.evidence import LOSSES, Evidence, Outcome, loss
+from everloop.rollout.judge import (
+    ErrorCounts,
+    Judge,
+    Judgement,
+    Verdict,
+    count_errors,
+    errors,
+    quality,
+    weigh_errors,
+    weigh_pairs,
+)
+from everloop.rollout.routing import arm
+
+PASS, MARGINAL, FAIL = Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL
+NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)
+
+
+def outcome(number: int, where: Arm, percent: int, **facts: object) -> Outcome:
+    """One request while the canary has `percent` of the traffic; a unit of its own unless one is given."""
+    given = {"unit": f"r{number:06}", "failed": False, **facts}
+    share = percent if where is Arm.CANARY else 100 - percent
+    time = NOON + timedelta(seconds=number)
+    return Outcome(time=time, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
+
+
+def requests(
+    seed: int, count: int, *, percent: int = 50, stable: float = 0.0, canary: float = 0.0, first: int = 0
+) -> Iterator[Outcome]:
+    """Unlabelled requests, each its own unit, that fail at the rates given."""
+    rng = random.Random(seed)
+    for number in range(first, first + count):
+        where = arm(f"r{number:06}", f"salt-{seed}", percent)
+        yield outcome(
+            number, where, percent, failed=rng.random() < (canary if where is Arm.CANARY else stable)
+        )
+
+
+def pairs(
+    seed: int, count: int, *, percent: int = 50, harm: float = 0.0, first: int = 0
+) -> Iterator[Outcome]:
+    """Labelled requests that both revisions scored, where the canary loses `harm` more on average and both scatter."""
+    rng = random.Random(seed)
+    for number in range(first, first + count):
+        where = arm(f"r{number:06}", f"salt-{seed}", percent)
+        extra = max(-1.0, min(1.0, harm + rng.gauss(0.0, 0.06)))
+        base = 0.4
+        mine, others = (
+            (base + extra / 2, base - extra / 2)
+            if where is Arm.CANARY
+            else (base - extra / 2, base + extra / 2)
+        )
+        yield outcome(number, where, percent, loss=mine, other_loss=others)
+
+
+def _first_look(drawn: list[Outcome], margin: float, *, every: int) -> tuple[Verdict, int]:
+    """The first decisive verdict on errors of somebody who looks after every so many requests, and when it came."""
+    seen: Counter[tuple[int, Arm, bool]] = Counter()
+    failures: Counter[tuple[int, Arm]] = Counter()
+    for number, one in enumerate(drawn, 1):  # each request is its own unit here, so counting is adding
+        seen[one.canary_percent, one.arm, one.failed] += 1
+        failures[one.canary_percent, one.arm] += one.failed
+        if number % every == 0:
+            verdict = weigh_errors(ErrorCounts(requests=seen, failures=failures), margin, 0.01).verdict
+            if verdict is not MARGINAL:
+                return verdict, number
+    return MARGINAL, len(drawn)
+
+
+def test_a_healthy_canary_is_rarely_rolled_back_however_often_one_looks() -> None:
+    """Of 400 canaries that err as often as stable, at 2 %, looked at 150 times each, at most 9 are failed (1 % are 4)."""
+    looks = [
+        _first_look(list(requests(seed, 1_500, percent=30, stable=0.02, canary=0.02)), 0.02, every=10)
+        for seed in range(400)
+    ]
+    assert sum(verdict is FAIL for verdict, _ in looks) <= 9
+
+
+def test_a_canary_at_the_margin_is_rarely_passed_however_often_one_looks() -> None:
+    """Of 400 canaries that err exactly the margin more often, at most 9 are passed (1 % are 4)."""
+    looks = [
+        _first_look(list(requests(seed, 1_500, percent=50, stable=0.01, canary=0.06)), 0.05, every=10)
+        for seed in range(400)
+    ]
+    assert sum(verdict is PASS for verdict, _ in looks) <= 9
+
+
+def test_five_points_of_errors_are_found_within_hundreds_of_requests() -> None:
+    """With errors going from 1 % to 6 % the median rollback comes within 700 requests at 50/50, and within 1,400 at 10 %."""
+    for percent, limit in ((50, 700), (10, 1_400)):
+        looks = [
+            _first_look(list(requests(seed, 4_000, percent=percent, stable=0.01, canary=0.06)), 0.02, every=5)
+            for seed in range(60)
+        ]
+        assert sorted(when for _, when in looks)[30] <= limit
+        assert all(verdict is not PASS for verdict, _ in looks)
+
+
+def test_a_ramp_with_a_drifting_base_rate_blames_nobody() -> None:
+    """Errors that rise from 0.5 to 4 % on both arms while the canary grows from 5 to 50 % fail at most 4 of 150 canaries."""
+    failed = 0
+    for seed in range(150):
+        drawn = [
+            one
+            for step, (percent, rate) in enumerate(((5, 0.005), (20, 0.02), (50, 0.04)))
+            for one in requests(
+                seed * 3 + step, 500, percent=percent, stable=rate, canary=rate, first=500 * step
+            )
+        ]
+        failed += _first_look(drawn, 0.02, every=25)[0] is FAIL
+    assert failed <= 4
+
+
+def test_quality_keeps_its_error_rates_under_peeking() -> None:
+    """Of 150 equal revisions at most 5 are failed, of 150 that are worse by exactly the margin at most 5 are passed."""
+    wrong = {FAIL: 0, PASS: 0}
+    for harm, mistake in ((0.0, FAIL), (0.02, PASS)):
+        for seed in range(150):
+            drawn = list(pairs(seed, 600, harm=harm))
+            verdicts = (weigh_pairs(drawn[:n], 0.02, 0.01).verdict for n in range(60, 601, 60))
+            first = next((verdict for verdict in verdicts if verdict is not MARGINAL), MARGINAL)
+            wrong[mistake] += first is mistake
+    assert max(wrong.values()) <= 5
+
+
+def test_quality_passes_an_equal_revision_and_fails_a_worse_one() -> None:
+    """Given pairs enough, equal revisions pass and a revision that loses 0.05 more is failed; too few decide nothing."""
+    judge = quality(margin=0.02)
+    assert judge(Evidence(tuple(pairs(1, 800)))).verdict is PASS
+    assert judge(Evidence(tuple(pairs(1, 800, harm=0.05)))).verdict is FAIL
+    few = judge(Evidence(tuple(pairs(1, 100))))
+    assert few.verdict is MARGINAL
+    assert "a pass takes 274 pairs at least" in few.result.because
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_every_loss_has_a_worst_case_that_no_answer_exceeds(name: str) -> None:
+    """No answer, a nonsense answer and a sure wrong answer cost the worst; a label that is no number is refused."""
+    measure = loss(name)
+    assert measure(None, 1.0) == measure(math.nan, 1.0) == measure(math.inf, 0.0) == measure.worst
+    assert measure(0.0, 1.0) == pytest.approx(measure.worst)
+    assert measure(1.0, 1.0) < 0.02
+    with pytest.raises(InvalidInput):
+        measure(0.5, math.nan)
+
+
+def test_no_evidence_is_never_a_pass() -> None:
+    """No requests, no labels, one arm alone or one revision's scores alone: nothing passes."""
+    only_stable = [outcome(n, Arm.STABLE, 20, loss=0.1) for n in range(3_000)]
+    for outcomes in ((), tuple(requests(1, 3_000)), tuple(only_stable)):
+        assert quality()(Evidence(outcomes)).verdict is MARGINAL
+    assert errors()(Evidence()).verdict is MARGINAL
+    settled = [outcome(n, Arm.CANARY, 100) for n in range(3_000)] + [
+        outcome(9_000 + n, Arm.STABLE, 0) for n in range(3_000)
+    ]
+    assert errors()(Evidence(tuple(settled))).verdict is MARGINAL
+
+
+def test_a_canary_whose_requests_are_lost_is_no_safe_canary() -> None:
+    """When the canary's outcomes never arrive the judge fails it, because the arms do not have their shares."""
+    lost = tuple(one for one in requests(3, 2_000, percent=20) if one.arm is Arm.STABLE)
+    judgement = errors()(Evidence(lost))
+    assert judgement.verdict is FAIL
+    assert "split as planned" in judgement.result.because
+
+
+def test_a_unit_that_fails_again_and_again_is_counted_once() -> None:
+    """Forty failures of one unlucky user in the canary say no more than its first."""
+    calm = list(requests(5, 400, percent=50))
+    unlucky = [outcome(1_000 + n, Arm.CANARY, 50, unit="unlucky", failed=True) for n in range(40)]
+    once, often = (errors()(Evidence((*calm, *unlucky[:n]))) for n in (1, 40))
+    assert once.numbers == often.numbers
+    assert often.verdict is not FAIL
+
+
+def test_the_order_of_arrival_cannot_be_seen() -> None:
+    """Shuffled rows give the same verdict, the same words and the same numbers to the last bit, also when units repeat."""
+    judge = errors() & quality()
+    drawn = [replace(one, unit=f"u{number % 150}") for number, one in enumerate(pairs(7, 500, harm=0.01))]
+    # Two rows of one request at the same moment, one failed: ties must not be broken by arrival either.
+    drawn += [outcome(9_999, Arm.CANARY, 50, unit="twice", failed=failed) for failed in (False, True)]
+    first = judge(Evidence(tuple(drawn)))
+    for seed in range(5):
+        random.Random(seed).shuffle(drawn)
+        again = judge(Evidence(tuple(drawn)))
+        assert again == first
+    assert json.loads(json.dumps(dict(first.numbers))) == first.numbers
+
+
+def test_counts_are_those_of_first_requests_and_first_failures() -> None:
+    """What the judge of errors takes from the evidence is what a slow reading of the rule gives."""
+    drawn = [
+        replace(one, unit=f"u{number % 70}")
+        for number, one in enumerate(requests(2, 400, stable=0.2, canary=0.2))
+    ]
+    units: dict[str, list[Outcome]] = {}
+    for one in sorted(drawn, key=lambda one: (one.time, one.request_id)):
+        units.setdefault(one.unit, []).append(one)
+    counts = count_errors(Evidence(tuple(reversed(drawn))))
+    assert counts.requests == Counter(
+        (mine[0].canary_percent, mine[0].arm, mine[0].failed) for mine in units.values()
+    )
+    firsts = [next((one for one in mine if one.failed), None) for mine in units.values()]
+    assert counts.failures == Counter((one.canary_percent, one.arm) for one in firsts if one)
+
+
+def _says(verdict: Verdict, name: str, **numbers: float) -> Judge:
+    result = CheckResult(name=name, passed=verdict is PASS, because=f"{name} is {verdict}")
+    return Judge(name, (name,), lambda _: Judgement(verdict=verdict, result=result, numbers=numbers))
+
+
+@pytest.mark.parametrize(("left", "right"), itertools.product(Verdict, Verdict))
+def test_of_two_judges_the_worse_is_heard(left: Verdict, right: Verdict) -> None:
+    """Fail is heard before marginal and marginal before pass, and both answers are kept as parts."""
+    both = (_says(left, "a", a=1.0) & _says(right, "b", b=2.0))(Evidence())
+    assert both.verdict is max(left, right, key=lambda verdict: verdict.severity)
+    assert both.result.passed == (left is right is PASS)
+    assert [part.name for part in both.result.parts] == ["a", "b"]
+    assert both.numbers == {"a": 1.0, "b": 2.0}
+    assert f"is {both.verdict}" in both.result.because
+
+
+def test_a_judge_that_breaks_says_fail() -> None:
+    """A judge that cannot be evaluated does not let a canary through, joined or alone."""
+    broken = Judge("broken", ("broken",), lambda evidence: weigh_pairs(list(evidence.outcomes), 0.01, 0.01))
+    unpaired = Evidence((outcome(1, Arm.CANARY, 50),))
+    assert broken(unpaired).verdict is FAIL
+    assert (_says(PASS, "a") & broken)(unpaired).result.because.startswith(
+        "cannot be evaluated: InvalidInput"
+    )
+
+
+def test_two_judges_of_the_same_thing_are_refused() -> None:
+    """Joining two judges of errors, or of two losses, would count one proof twice; it is refused where it is written."""
+    with pytest.raises(InvalidInput, match="both judge errors"):
+        errors() & errors(margin=0.1)
+    with pytest.raises(InvalidInput, match="both judge quality"):
+        quality() & (errors() & quality(loss="log_loss"))
+    assert (errors() & quality(loss="log_loss")).loss == "log_loss"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: errors(margin=0.0),
+        lambda: errors(alpha=1.0),
+        lambda: quality(margin=-0.1),
+        lambda: quality(margin=math.nan),
+        lambda: quality(loss="hinge"),
+        lambda: outcome(1, Arm.SHADOW, 50),
+        lambda: outcome(1, Arm.CANARY, 101),
+        lambda: outcome(1, Arm.CANARY, 50, loss=math.nan),
+        lambda: outcome(1, Arm.CANARY, 50, other_loss=-1.0),
+    ],
+)
+def test_nonsense_is_refused_where_it_is_written(wrong: object) -> None:
+    """A margin, a rate, a loss or an outcome that means nothing is an error at once."""
+    assert callable(wrong)
+    with pytest.raises(InvalidInput):
+        wrong()
+
+
+def test_a_share_is_read_from_either_arm() -> None:
+    """The canary's percentage is the share of a canary's request and what is left by a stable one's."""
+    share = Outcome(
+        time=NOON + timedelta(days=1), request_id="r", unit="u", arm=Arm.STABLE, share=80, failed=False
+    )
+    assert (share.canary_percent, replace(share, arm=Arm.CANARY).canary_percent) == (20, 80)
+
+
+def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> None:
+    """A good canary is promoted by the shipped judges, and its verdict repeats exactly from a copy of the rows."""
+    plan = Canary(steps=(20, 50), at_least=150, judge=errors(margin=0.05) & quality(margin=0.02))
+    drawn = [*pairs(1, 400, percent=20), *pairs(2, 600, percent=50, first=400)]
+    copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[Outcome])
+    first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed_days=1.0))
+    again = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(copy)), elapsed_days=1.0))
+    assert first == again
+    assert isinstance(first, Finished)
+    assert first.state is RolloutState.PROMOTED
+    assert msgspec.json.decode(msgspec.json.encode(first), type=Finished) == first
+
+
+def test_a_bad_canary_is_taken_back_by_the_shipped_judge() -> None:
+    """A canary that fails 8 % of its requests beside a stable revision at 1 % is rolled back at its first step."""
+    plan = Canary(judge=errors(), shadow=False)
+    bad = list(requests(4, 3_000, percent=20, stable=0.01, canary=0.08))
+    end = advance(plan, plan.begin(), Observed(evidence=Evidence(tuple(bad)), elapsed_days=1.0))
+    assert isinstance(end, Finished)
+    assert end.state is RolloutState.ROLLED_BACK
+    assert "the canary errs no more often" in end.verdict.because
+
+
+def test_a_project_can_name_its_judge_without_loading_numpy() -> None:
+    """Importing the whole room of rollouts loads no numerical library."""
+    code = "import sys, everloop.rollout.canary, everloop.rollout.routing; print({'numpy', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
