@@ -1,1 +1,106 @@
-"""everloop."""
+"""everloop keeps machine-learning models fresh: the whole MLOps loop, from data to monitoring and back to training.
+
+A project is a module of plain declarations and functions in the order of the loop; see `everloop init`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
+from everloop.evaluation.records import Evaluation
+from everloop.features.views import FeatureService, FeatureView, count, mean, share, total
+from everloop.loop.triggers import Triggers, decay, drift, new_data, schedule
+from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.pipelines.pipeline import Pipeline, pipeline, register
+from everloop.pipelines.steps import step
+from everloop.records.checks import Check, CheckResult
+from everloop.records.datasets import Dataset, between, not_null, one_of, unique
+from everloop.registry.model_names import RegisteredModel
+from everloop.rollout.canary import AllAtOnce, Canary
+from everloop.rollout.endpoint import Endpoint
+from everloop.rollout.judge import errors as error_rate
+from everloop.rollout.judge import quality
+
+if TYPE_CHECKING:
+    from everloop.data.require import require
+    from everloop.data.split import Split, newest
+    from everloop.evaluation.compare import compare
+    from everloop.features.history import History, historical_features
+    from everloop.registry.signatures import categorical_places, infer_signature, matrix
+    from everloop.training.baselines import constant, logistic
+    from everloop.training.model import Model
+
+# What needs numpy, pyarrow or duckdb is imported when it is first named, so that a command line starts at once.
+_ON_FIRST_USE = {
+    "History": "everloop.features.history",
+    "Model": "everloop.training.model",
+    "Split": "everloop.data.split",
+    "categorical_places": "everloop.registry.signatures",
+    "compare": "everloop.evaluation.compare",
+    "constant": "everloop.training.baselines",
+    "historical_features": "everloop.features.history",
+    "infer_signature": "everloop.registry.signatures",
+    "logistic": "everloop.training.baselines",
+    "matrix": "everloop.registry.signatures",
+    "newest": "everloop.data.split",
+    "require": "everloop.data.require",
+}
+
+__all__ = [
+    "AllAtOnce",
+    "Canary",
+    "Check",
+    "CheckResult",
+    "Dataset",
+    "DriftMonitor",
+    "Endpoint",
+    "Evaluation",
+    "FeatureService",
+    "FeatureView",
+    "History",
+    "Model",
+    "PerformanceMonitor",
+    "Pipeline",
+    "RegisteredModel",
+    "Split",
+    "Triggers",
+    "at_least",
+    "at_most",
+    "beats",
+    "between",
+    "categorical_places",
+    "compare",
+    "constant",
+    "count",
+    "decay",
+    "drift",
+    "error_rate",
+    "historical_features",
+    "holds_on_slices",
+    "infer_signature",
+    "logistic",
+    "matrix",
+    "mean",
+    "new_data",
+    "newest",
+    "not_null",
+    "not_worse",
+    "one_of",
+    "pipeline",
+    "quality",
+    "register",
+    "require",
+    "schedule",
+    "share",
+    "step",
+    "total",
+    "unique",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("everloop")
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'everloop' has no attribute {name!r}")
+    return getattr(import_module(_ON_FIRST_USE[name]), name)

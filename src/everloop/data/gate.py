@@ -224,7 +224,7 @@ def _constant(
 def _share_at(past: ColumnProfile, column: ColumnProfile) -> float:
     """The share, or the most that it can have been, of the constant's value in an earlier batch."""
     if past.kind is Kind.CATEGORY:
-        return (past.values.get(column.constant or "", 0) or past.other) / past.count
+        return (past.values.get(column.constant or "", 0) + past.other) / past.count
     if past.kind is not Kind.NUMBER or not past.edges:
         return 0.0
     return sum(then for then, now in zip(past.counts, column.counts, strict=True) if now) / past.count

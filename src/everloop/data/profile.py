@@ -29,7 +29,12 @@ MOST_VALUES = 1_000
 _INNER_EDGES = 223
 _OUTER_EDGES = 16
 _LONG_TEXT = 200
+GROUPS = 64  # 2^6: a group is told by the six highest bits of a hash
 
+_PRIME = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio, made odd: Knuth's multiplier
+_HASHED_AT_ONCE = 65_536
+
+_Counts: TypeAlias = npt.NDArray[np.int64]
 _Floats: TypeAlias = npt.NDArray[np.float64]
 _Numbers: TypeAlias = npt.NDArray[np.float64 | np.int64]
 
@@ -70,9 +75,12 @@ class ColumnProfile:
     counts: tuple[int, ...] = ()
     """One more than the edges: values up to the first edge, between the edges (upper end included), above the last."""
     values: Mapping[str, int] = field(default_factory=dict)
-    """Counts of a category's values, the most frequent first."""
+    """Counts of a category's values, the most frequent first; of 1,000 where there are more, and then at least so many."""
     other: int = 0
     """Rows whose value is not in `values`."""
+    groups: tuple[int, ...] = ()
+    """Where there are more than 1,000 values: rows in each of 64 groups of values, put together by their hash.
+    A list of the most frequent would compare badly: who is on it has been chosen by luck, and lists do not add up."""
     first: str | None = None
     last: str | None = None
 
@@ -353,6 +361,7 @@ def _few_or_many(rows: int, texts: pa.Array, counts: pa.Array) -> ColumnProfile:
         _category(rows, listed),
         nulls=rows - total,
         other=total - sum(listed.values()),
+        groups=_grouped(texts, counts.to_numpy()),
         distinct=None,
         unique=total == len(texts),
     )
@@ -365,6 +374,53 @@ def _most_frequent(texts: pa.Array, counts: pa.Array) -> tuple[pa.Array, pa.Arra
     order = [("count", "descending"), ("text", "ascending")]
     top = repeated.take(pc.select_k_unstable(repeated, k=MOST_VALUES, sort_keys=order)).combine_chunks()
     return _array(top.column("text")), _array(top.column("count"))
+
+
+def _grouped(texts: pa.Array, counts: _Counts) -> tuple[int, ...]:
+    """Rows per group of values. Slices bound the memory, for a hash needs 24 bytes per byte of text."""
+    rows = np.zeros(GROUPS, dtype=np.int64)
+    for start in range(0, len(texts), _HASHED_AT_ONCE):
+        part = texts.slice(start, _HASHED_AT_ONCE)
+        np.add.at(rows, _groups_of(part), counts[start : start + _HASHED_AT_ONCE])
+    return tuple(rows.tolist())
+
+
+def _groups_of(texts: pa.Array) -> npt.NDArray[np.intp]:
+    """The group of each text: a polynomial of its bytes modulo 2^64, the same on every machine and in every year."""
+    if pc.max(pc.utf8_length(texts)).as_py() > _LONG_TEXT:  # as they are named in `values`
+        texts = pa.array(map(_short, texts.to_pylist()))
+    offsets, data = _bytes_of(texts)
+    lengths = np.diff(offsets)
+    places = np.arange(data.size) - np.repeat(offsets[:-1] - offsets[0], lengths)
+    powers = np.cumprod(np.full(int(lengths.max(initial=0)) + 1, _PRIME, dtype=np.uint64))
+    sums = np.concatenate(
+        [[np.uint64(0)], np.cumsum((data + np.uint64(1)) * powers[places], dtype=np.uint64)]
+    )
+    hashes = sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]]
+    hashes = (hashes ^ (hashes >> np.uint64(32))) * _PRIME  # mixed, since a group is told by the highest bits
+    groups: npt.NDArray[np.intp] = (hashes >> np.uint64(58)).astype(np.intp)
+    return groups
+
+
+def _bytes_of(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Where each text begins and ends, and all of their bytes."""
+    texts = texts.cast(pa.large_string())
+    _, ends, data = texts.buffers()
+    offsets = np.frombuffer(ends, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    whole = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, dtype=np.uint8)
+    return offsets, whole[offsets[0] : offsets[-1]].astype(np.uint64)
+
+
+def groups_of(column: ColumnProfile) -> tuple[int, ...]:
+    """Rows of a category in each of the 64 groups of values, also where every value is counted by itself.
+
+    >>> few = profile(pa.table({"origin": ["JFK", "LGA", "JFK"]})).columns["origin"]
+    >>> sorted(groups_of(few), reverse=True)[:3]
+    [2, 1, 0]
+    """
+    if column.groups or not column.values:
+        return column.groups or (0,) * GROUPS
+    return _grouped(pa.array(column.values), np.array(list(column.values.values()), dtype=np.int64))
 
 
 def _named(texts: pa.Array, counts: pa.Array) -> dict[str, int]:
@@ -495,14 +551,16 @@ def _merge_unique(a: ColumnProfile, b: ColumnProfile, *, apart: bool) -> bool | 
 def _merge_categories(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
     values = Counter(a.values)
     values.update(b.values)
-    complete = not a.other and not b.other
+    complete = not a.groups and not b.groups
     rows = a.rows + b.rows
     if complete and len(values) <= MOST_VALUES:
         return _category(rows, values)
     kept = _category(rows, dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_VALUES]))
     other = a.count + b.count - sum(kept.values.values())
     repeated = max(values.values(), default=1) > 1 or a.unique is False or b.unique is False
-    return replace(kept, distinct=None, unique=False if repeated else True if complete else None, other=other)
+    groups = tuple(x + y for x, y in zip(groups_of(a), groups_of(b), strict=True))
+    unique = False if repeated else True if complete else None
+    return replace(kept, distinct=None, unique=unique, other=other, groups=groups)
 
 
 def _merge_times(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:

@@ -14,11 +14,13 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import bdtr, bdtrc, chdtrc, kolmogorov, ndtr
 
-from everloop.data.profile import ColumnProfile, Kind, Profile, mean_of
+from everloop.data.profile import GROUPS, ColumnProfile, Kind, Profile, groups_of, mean_of
 from everloop.data.wording import number, percent
 from everloop.errors import InvalidInput
 
@@ -27,6 +29,8 @@ FEWEST = 30
 
 _SPARSE = 5.0
 _LARGEST_EFFECT = 1e9
+
+_Table: TypeAlias = npt.NDArray[np.float64]
 
 
 class Measure(StrEnum):
@@ -247,25 +251,26 @@ def _levels(name: str, reference: ColumnProfile, current: ColumnProfile) -> Colu
     return _answer(name, Measure.LEVELS, effect, p_value, f"shares moved by {percent(variation)}, {told}")
 
 
-def _pooled(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str], np.ndarray]:
-    """The 2×k table of counts; levels too rare for chi², or not counted one by one on both sides, share a cell."""
+def _pooled(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str], _Table]:
+    """The 2×k table of counts; levels too rare for chi² share a cell."""
+    names, table = _counted(reference, current)
+    smaller = table.sum(axis=1).min() / table.sum()
+    common = table.sum(axis=0) * smaller >= _SPARSE
+    levels, rest = table[:, common], table[:, ~common].sum(axis=1)
+    told = [name for name, is_common in zip(names, common, strict=True) if is_common]
+    if rest.sum() * smaller >= _SPARSE or not told:
+        return [*told, "all others"], np.column_stack([levels, rest])
+    levels[:, levels.sum(axis=0).argmin()] += rest  # too few for a cell of their own: they join the rarest
+    return told, levels
+
+
+def _counted(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str], _Table]:
     sides = (reference, current)
-    known = [
-        level
-        for level in dict.fromkeys((*reference.values, *current.values))
-        if all(level in side.values or not side.other for side in sides)
-    ]
-    counts = {level: (reference.values.get(level, 0), current.values.get(level, 0)) for level in known}
-    smaller = min(side.count for side in sides) / sum(side.count for side in sides)
-    common = [level for level in known if sum(counts[level]) * smaller >= _SPARSE]
-    rest = tuple(side.count - sum(counts[level][i] for level in common) for i, side in enumerate(sides))
-    columns = [counts[level] for level in common]
-    if sum(rest) * smaller >= _SPARSE or not common:
-        return [*common, "all others"], np.array([*columns, rest], dtype=np.float64).T
-    if any(rest):  # too few for a cell of their own: they join the rarest
-        rarest = min(range(len(columns)), key=lambda i: sum(columns[i]))
-        columns[rarest] = (columns[rarest][0] + rest[0], columns[rarest][1] + rest[1])
-    return common, np.array(columns, dtype=np.float64).T
+    if reference.groups or current.groups:
+        names = [f"one of {GROUPS} groups of values" for _ in range(GROUPS)]
+        return names, np.array([groups_of(side) for side in sides], dtype=np.float64)
+    names = list(dict.fromkeys((*reference.values, *current.values)))
+    return names, np.array([[side.values.get(name, 0) for name in names] for side in sides], dtype=np.float64)
 
 
 # ---------------------------------------------------------------- missing values

@@ -67,3 +67,22 @@ class Evaluation:
     against_champion: Difference | None = None
     against_baselines: Mapping[str, Difference] = field(default_factory=dict)
     slices: tuple[SliceResult, ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers that a run's record keeps: the candidate's with their intervals, the others' for comparison."""
+        found = _numbers(self.candidate)
+        for name, other in {"champion": self.champion, **self.baselines}.items():
+            if other is not None:
+                found |= {f"{name}_log_loss": other.log_loss.value}
+                found |= {} if other.auc is None else {f"{name}_auc": other.auc.value}
+        return found | {"test_rows": float(self.rows)}
+
+
+def _numbers(metrics: Metrics) -> dict[str, float]:
+    estimates = {name: metrics.find(name) for name in ("log_loss", "brier", "auc")}
+    return {
+        f"{name}{end}": value
+        for name, estimate in estimates.items()
+        if estimate is not None
+        for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+    }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, Unsupported
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -24,6 +24,9 @@ UNKNOWN = -1
 """Code of a join key that matches nothing: one with a null in it, or one that only the asking rows have."""
 
 _LONGEST = 2**62
+
+# Arrow cannot take single values from these.
+_DETOURS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 
 def column(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
@@ -95,6 +98,16 @@ def flat(values: pa.ChunkedArray) -> Ints:
     return np.asarray(values.to_numpy(), np.int64)
 
 
+def taken(values: pa.ChunkedArray, rows: Ints, where: str) -> pa.ChunkedArray:
+    """The values of these rows in the same type, null for the row -1."""
+    places = pa.array(rows, mask=rows == UNKNOWN)
+    wide = _DETOURS.get(values.type)
+    try:
+        return values.take(places) if wide is None else values.cast(wide).take(places).cast(values.type)
+    except pa.ArrowNotImplementedError as error:
+        raise Unsupported(f"{where}: {error}.", next_step="cast it to a plain type.") from error
+
+
 def codes(
     rows: Sequence[pa.ChunkedArray], asked: Sequence[pa.ChunkedArray], names: Sequence[str], where: str
 ) -> tuple[Ints, Ints]:
@@ -108,18 +121,16 @@ def codes(
     return joined[: len(rows[0])], joined[len(rows[0]) :]
 
 
-def numbers(values: pa.ChunkedArray, where: str) -> tuple[Numbers, Bools]:
-    """A column of numbers, true as 1 and false as 0, and which of them are there; a missing one is 0."""
+def numbers(values: pa.ChunkedArray, where: str) -> Numbers:
+    """A column of numbers, true as 1 and false as 0, and 0 for a null."""
     values = plain(values)
-    kind, there = values.type, valid(values)
-    if pa.types.is_null(kind):
-        return np.zeros(len(values), np.int64), there
-    if pa.types.is_boolean(kind) or (pa.types.is_integer(kind) and kind != pa.uint64()):
-        return flat(pc.fill_null(values.cast(pa.int64()), 0)), there
-    if kind == pa.uint64():
-        return np.asarray(pc.fill_null(values, 0).to_numpy(), np.uint64), there
+    kind = values.type
+    if pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_signed_integer(kind):
+        return flat(pc.fill_null(values.cast(pa.int64()), 0))
+    if pa.types.is_unsigned_integer(kind):
+        return np.asarray(pc.fill_null(values.cast(pa.uint64()), 0).to_numpy(), np.uint64)
     if pa.types.is_floating(kind):
-        return np.asarray(pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(), np.float64), there
+        return np.asarray(pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(), np.float64)
     raise InvalidInput(f"{where} is {kind} and no number.", next_step="cast it to double or int64.")
 
 
@@ -152,7 +163,12 @@ def _wide(kind: pa.DataType, where: str) -> pa.DataType:
         return pa.uint64() if kind == pa.uint64() else pa.int64()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.large_string()
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+    if (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or kind == pa.binary_view()
+    ):
         return pa.large_binary()
     if pa.types.is_floating(kind) or pa.types.is_nested(kind):
         raise InvalidInput(

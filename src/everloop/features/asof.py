@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
 from everloop.features import arrays
@@ -97,10 +96,10 @@ def _newest(view: FeatureView, timeline: Timeline, asked: Questions, come: Ints,
 
 def _fetch(view: FeatureView, source: pa.Table, rows: Ints) -> Columns:
     """The view's columns of these rows of the source, null for the row -1."""
-    places = pa.array(rows, mask=rows == UNKNOWN)
     columns = {}
     for name, feature in zip(view.columns, view.features, strict=False):
-        columns[feature] = pc.take(arrays.column(source, name, _where(view)), places)
+        values = arrays.column(source, name, _where(view))
+        columns[feature] = arrays.taken(values, rows, f"{_where(view)}: column {name!r}")
     return columns
 
 
@@ -130,15 +129,19 @@ def _columns_of(aggregates: Sequence[Aggregate]) -> list[str | None]:
 
 
 def _values(view: FeatureView, source: pa.Table, timeline: Timeline, name: str | None) -> Values:
-    """A column's numbers at the rows of the timeline; without a column, one for each row."""
+    """What is summed of a column at the rows of the timeline; without a column, one for each row."""
     if name is None:
         rows = len(timeline.source_rows)
         return Values(numbers=np.ones(rows, np.int64), there=np.ones(rows, np.bool_))
     where = f"{_where(view)}: column {name!r}"
-    numbers, there = arrays.numbers(arrays.column(source, name, where), where)
-    shares = [one for one in view.aggregates if (one.column, one.function) == (name, Function.SHARE)]
-    if shares and not np.isin(numbers, (0, 1)).all():
+    values = arrays.column(source, name, where)
+    functions = {aggregate.function for aggregate in view.aggregates if aggregate.column == name}
+    there = arrays.valid(values)[timeline.source_rows]
+    if functions == {Function.COUNT}:  # anything can be counted, texts too
+        return Values(numbers=there.astype(np.int64), there=there)
+    numbers = arrays.numbers(values, where)
+    if Function.SHARE in functions and not np.isin(numbers, (0, 1)).all():
         raise InvalidInput(
             f"{where} holds more than 0 and 1, so it has no share.", next_step="use mean, or compare first."
         )
-    return Values(numbers=numbers[timeline.source_rows], there=there[timeline.source_rows])
+    return Values(numbers=numbers[timeline.source_rows], there=there)

@@ -71,7 +71,7 @@ class InferenceLog:
 
     def append(self, prediction: Prediction) -> None:
         """Keep a prediction; returns at once, whatever the database does."""
-        waiting = len(self._queue)
+        waiting = len(self._queue) - self._marks
         if waiting + self._in_hand >= self._capacity or self._closing.is_set():
             self._drop(1)
             return
@@ -88,8 +88,7 @@ class InferenceLog:
             self._refuse_remains()
             return
         mark = _Mark()
-        with self._counting:
-            self._marks += 1
+        self._count_marks(1)
         self._queue.append(mark)
         self._wake.set()
         if not mark.wait(timeout):
@@ -116,6 +115,10 @@ class InferenceLog:
                 next_step="mend the database before the next start.",
             )
 
+    def _count_marks(self, change: int) -> None:
+        with self._counting:
+            self._marks += change
+
     def _drop(self, number: int) -> None:
         with self._counting:
             self._dropped += number
@@ -137,13 +140,11 @@ class InferenceLog:
         while self._queue and not self._abandoned.is_set():
             rows, mark = self._take()
             if rows and not self._write(rows):
-                self._queue.extendleft(reversed(rows) if mark is None else [mark, *reversed(rows)])
+                self._queue.extendleft(reversed(rows))
                 self._in_hand = 0
                 return
             self._in_hand = 0
             if mark is not None:
-                with self._counting:
-                    self._marks -= 1
                 mark.set()
 
     def _take(self) -> tuple[list[Prediction], _Mark | None]:
@@ -151,6 +152,7 @@ class InferenceLog:
         while self._queue and len(rows) < self._group:
             item = self._queue.popleft()
             if isinstance(item, _Mark):
+                self._count_marks(-1)
                 return rows, item
             rows.append(item)
             self._in_hand = len(rows)

@@ -30,8 +30,8 @@ _METRICS = ("log_loss", "brier", "auc")
 class PerformanceMonitor:
     """Watches a metric of the champion on labelled live predictions.
 
-    A window is looked at when its newest prediction is `maturity` old, so that labels had time to come. It has
-    decayed when even the good end of its interval is worse than the champion's offline estimate by `worse_by`.
+    A window is looked at when its newest prediction is `maturity` old, so that labels had time to come. The metric
+    has decayed when it is worse than the champion's offline estimate by `worse_by` or more, and that is not luck.
     Too few labels mean unknown, never good.
     """
 

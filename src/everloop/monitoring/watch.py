@@ -106,18 +106,25 @@ def offline(version: ModelVersion, metric: str) -> Estimate | None:
 def _performance(
     monitor: PerformanceMonitor, version: ModelVersion, rows: list[Labelled], start: datetime, end: datetime
 ) -> Window:
-    known = [row for row in rows if row.label is not None and row.prediction.output is not None]
-    live = measure(known, predictions=len(rows))
+    # Only this version's predictions: its own offline estimate is what they are held against.
+    own = [row for row in rows if row.prediction.version == version.version]
+    known = [row for row in own if row.label is not None and row.prediction.output is not None]
+    live = measure(known, predictions=len(own))
     enough = live.labels >= monitor.at_least
     reference = offline(version, monitor.metric)
     better_high = monitor.metric == "auc"
     answer = decayed(
-        reference, live.find(monitor.metric) if enough else None, monitor.worse_by, higher_is_better=better_high
+        reference,
+        live.find(monitor.metric) if enough else None,
+        monitor.worse_by,
+        higher_is_better=better_high,
     )
     result: dict[str, object] = {"version": version.name, "metric": monitor.metric, "because": answer.because}
     result |= {"live": to_json(live), "offline": to_json(reference)}
     verdict = "alarm" if answer.passed else "ok" if enough and reference is not None else "unknown"
-    return Window(monitor=monitor.name, kind="performance", start=start, end=end, verdict=verdict, result=result)  # type: ignore[arg-type]
+    return Window(
+        monitor=monitor.name, kind="performance", start=start, end=end, verdict=verdict, result=result
+    )  # type: ignore[arg-type]
 
 
 def measure(rows: list[Labelled], *, predictions: int) -> Performance:
@@ -140,7 +147,9 @@ def _drift(
     if reference is None or len(rows) < monitor.at_least:
         because = "the training data is not known" if reference is None else f"only {len(rows)} requests"
         found: JsonObject = {"version": version.name, "because": because}
-        return Window(monitor=monitor.name, kind="drift", start=start, end=end, verdict="unknown", result=found)
+        return Window(
+            monitor=monitor.name, kind="drift", start=start, end=end, verdict="unknown", result=found
+        )
     live = profile(_table(version, [row.prediction.inputs for row in rows]), edges=reference.edges())
     answer = drift(
         reference, live, alarm=Alarm(columns=monitor.alarm_on, ignore=monitor.ignore, effect=monitor.effect)
@@ -165,7 +174,9 @@ def _write(workspace: Workspace, window: Window) -> None:
         if window.verdict == "alarm":
             told = {"because": window.result.get("because"), "version": window.result.get("version")}
             id = f"{window.monitor}-{window.end.isoformat()}"
-            event = workspace.event(kinds[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id)
+            event = workspace.event(
+                kinds[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id
+            )
             ledger.append(tx, event)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from everloop.records.serving import Arm
 
@@ -34,13 +34,13 @@ OTHERWISE = (1 / 8, 1 / 2, 2 / 3, 4 / 5, 5 / 4, 3 / 2, 2.0, 8.0)
 _STAKES = tuple((0.95 * 0.5**k, 0.5 ** (k + 1)) for k in range(8))
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """A result seen `count` times: what a bet on the claim being false gains, and the most that it could have lost."""
+class Gain(NamedTuple):
+    """A result seen so many `times`: what a bet on the claim being false gains, and the most that it could have lost."""
 
     gain: float
     most_lost: float
-    count: int = 1
+    # Not `count`, which is a method of every tuple.
+    times: int = 1
 
 
 def which_arm(events: Mapping[tuple[int, Arm], int], ratios: Sequence[float]) -> float:
@@ -73,7 +73,7 @@ def mean_above_zero(gains: Iterable[Gain]) -> float:
     >>> mean_above_zero([Gain(0.01, 0.99, 100)]) < math.log(100) < mean_above_zero([Gain(0.01, 0.99, 600)])
     True
     """
-    odds = [(gain.gain / gain.most_lost, gain.count) for gain in gains]
+    odds = [(gain.gain / gain.most_lost, gain.times) for gain in gains]
     wealth = [math.fsum(n * math.log1p(stake * odd) for odd, n in odds) for stake, _ in _STAKES]
     return _mixed(wealth, [weight for _, weight in _STAKES])
 

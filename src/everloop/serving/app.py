@@ -67,7 +67,18 @@ class Response(NamedTuple):
 class Request:
     """What came in, and what is learned about it on the way."""
 
-    __slots__ = ("body", "headers", "method", "params", "path", "protocol", "receive", "route", "version")
+    __slots__ = (
+        "body",
+        "headers",
+        "held",
+        "method",
+        "params",
+        "path",
+        "protocol",
+        "receive",
+        "route",
+        "version",
+    )
 
     def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
         self.method: str = scope["method"]
@@ -77,6 +88,8 @@ class Request:
         self.route: Route | None = None
         self.params: Mapping[str, str] = {}
         self.body = b""
+        self.held = 0
+        """Bytes of the body that have arrived."""
         self.protocol = ""
         """The inference protocol, once it is known that this is an inference."""
         self.version = ""
@@ -261,7 +274,7 @@ async def _infer(
     try:
         answer, body, reading, writing = work() if small else await app.beside(work)
     except ModelFailed as error:
-        request.version = error.version
+        request.version = str(error.version)
         raise
     response = answer.response
     request.version = str(response.version)
@@ -381,7 +394,7 @@ def answering(_app: App, call: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         try:
             return await call(request)
-        except Exception as error:  # noqa: BLE001 - a request must never end the connection without an answer
+        except Exception as error:  # a request must never end without an answer
             status = status_of(error)
             if not isinstance(error, EverloopError):
                 _logger.error("%s %s failed", request.method, shown(request.path), exc_info=error)
@@ -418,15 +431,138 @@ def limited(app: App, call: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         if request.method != "POST":
             return await call(request)
-        held = app.held
         try:
             request.body = await _read_body(app, request)
             return await call(request)
         finally:
-            app.held = held if app.held < held else app.held - len(request.body)
+            app.held -= request.held
 
     return handle
 
 
 WRAPPERS: tuple[Callable[[App, Handler], Handler], ...] = (measured, answering, routed, guarded, limited)
 """Adding one is a line here and a function above."""
+
+
+def _check_content(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"", b"identity"):
+        raise UnsupportedContent(
+            f"content-encoding {shown(encoding.decode('latin-1'))} is not supported; send the body as it is."
+        )
+    if b"inference-header-content-length" in headers:
+        raise UnsupportedContent(
+            "binary tensors are not supported; send the values as JSON (binary_data=False)."
+        )
+
+
+def _check_origin(headers: Mapping[bytes, bytes]) -> None:
+    # A browser sends Origin with every POST; other clients do not. A foreign page may not write labels or predictions.
+    origin = headers.get(b"origin")
+    if origin is not None and origin.rpartition(b"//")[2] != headers.get(b"host"):
+        raise Refused(f"a page of {shown(origin.decode('latin-1'))} may not send requests to this server.")
+
+
+async def _read_body(app: App, request: Request) -> bytes:
+    declared = request.headers.get(b"content-length", b"0")
+    if not declared.isdigit() or len(declared) > 15 or int(declared) > MOST_BYTES:
+        raise TooLarge(
+            f"the body has {shown(declared.decode('latin-1'))} bytes; expected at most {MOST_BYTES}."
+        )
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _receive(app, request)
+    except TimeoutError:
+        raise TooSlow(f"the body did not arrive in {BODY_SECONDS:g} s.") from None
+
+
+async def _receive(app: App, request: Request) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise TooSlow("the client left before its body was complete.")
+        chunks.append(message.get("body", b""))
+        request.held += len(chunks[-1])
+        app.held += len(chunks[-1])
+        if request.held > MOST_BYTES:
+            raise TooLarge(f"the body has more than {MOST_BYTES} bytes, which is the most that is taken.")
+        if app.held > MOST_HELD:
+            raise Overloaded(
+                "too many large requests are being read.", next_step="send it again in a second."
+            )
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _headers_of(error: Exception, status: int) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, MethodNotAllowed):
+        return ((b"allow", ", ".join(error.allow).encode()),)
+    return ((b"retry-after", b"1"),) if status == 503 else ()
+
+
+# Routes.
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path, with `{names}` for its changing parts, and what answers there."""
+
+    method: str
+    template: str
+    handle: Callable[[App, Request], Awaitable[Response]]
+
+
+ROUTES = (
+    Route("GET", "/", alive),
+    Route("GET", "/livez", live),
+    Route("GET", "/readyz", ready),
+    Route("GET", "/metrics", show_metrics),
+    Route("POST", "/labels", take_labels),
+    Route("GET", "/v2", describe_server),
+    Route("GET", "/v2/", describe_server),
+    Route("GET", "/v2/health/live", live),
+    Route("GET", "/v2/health/ready", ready),
+    Route("GET", "/v2/models", list_models),
+    Route("GET", "/v2/models/{model}", describe_model),
+    Route("GET", "/v2/models/{model}/ready", model_ready),
+    Route("POST", "/v2/models/{model}/infer", infer_v2),
+    Route("GET", "/v2/models/{model}/versions/{version}", describe_model),
+    Route("GET", "/v2/models/{model}/versions/{version}/ready", model_ready),
+    Route("POST", "/v2/models/{model}/versions/{version}/infer", infer_v2),
+    Route("GET", "/v1/models", list_models),
+    Route("GET", "/v1/models/{model}", model_ready),
+    Route("POST", "/v1/models/{model}:predict", predict_v1),
+    Route("POST", "/v1/models/{model}/versions/{version}:predict", predict_v1),
+)
+_PATTERNS = tuple(
+    (route, re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/:]+)", route.template))) for route in ROUTES
+)
+_LITERAL = {(route.method, route.template): route for route in ROUTES if "{" not in route.template}
+_TEMPLATES = {
+    method: tuple(
+        (route, pattern) for route, pattern in _PATTERNS if route.method == method and pattern.groups
+    )
+    for method in ("GET", "POST")
+}
+
+
+def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    """The route of a request and the changing parts of its path; HEAD is answered where GET is.
+
+    >>> find_route("POST", "/v1/models/late:predict")[1]
+    {'model': 'late'}
+    """
+    wanted = "GET" if method == "HEAD" else method
+    literal = _LITERAL.get((wanted, path))
+    if literal is not None:
+        return literal, {}
+    for route, pattern in _TEMPLATES.get(wanted, ()):
+        if match := pattern.fullmatch(path):
+            return route, match.groupdict()
+    allow = tuple(route.method for route, pattern in _PATTERNS if pattern.fullmatch(path))
+    if not allow:
+        raise NotFound(
+            f"there is nothing at {shown(path)}.", next_step="GET /v2/models lists what is served."
+        )
+    raise MethodNotAllowed(f"{shown(path)} takes {' or '.join(allow)}, not {shown(method)}.", allow=allow)

@@ -142,6 +142,10 @@ class DataPlane:
                 raise
         self._plan = Plan(traffic=traffic, revisions=revisions)
 
+    def check_ready(self) -> None:
+        """Raises NotReady, with the next step, while there is nothing to answer with."""
+        self._ready()
+
     def revision(self, model: str, version: int | None = None) -> Revision:
         """The revision whose contract a request must meet: the one that is named, else the stable one."""
         plan = self._ready()
@@ -263,6 +267,7 @@ class DataPlane:
         if score.error is not None:
             raise ModelFailed(
                 f"{revision.model}@{revision.version} could not answer; this is prediction {asked.prediction_id}.",
+                version=revision.version,
                 next_step="the server's log and the inference log say why.",
             )
         response = InferenceResponse(

@@ -36,6 +36,10 @@ class Overloaded(NotReady):
 class ModelFailed(EverloopError):
     """The model raised, or gave an answer that is not a finite number."""
 
+    def __init__(self, reason: str, *, version: int, next_step: str = "") -> None:
+        super().__init__(reason, next_step=next_step)
+        self.version = version
+
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (MethodNotAllowed, 405),

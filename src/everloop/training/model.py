@@ -7,8 +7,9 @@ from datetime import datetime
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from everloop.errors import Corrupted
+from everloop.errors import Corrupted, InvalidInput
 from everloop.records.json import Json
 from everloop.records.models import Signature
 from everloop.registry.signatures import Columns, RowPlan, matrix
@@ -44,6 +45,23 @@ class Model:
     def predict(self, rows: pa.Table) -> np.ndarray:
         """Scores of shape (rows,), float64; for a classifier the probability of the second class."""
         return self._scores(matrix(self.signature, rows))
+
+    def predict_unseen(self, rows: pa.Table, *, time: str) -> np.ndarray:
+        """Scores of rows that training has not seen, for an honest evaluation.
+
+        Raises InvalidInput when a row is not newer than `trained_until`, or nobody knows until when it was trained.
+        """
+        if self.trained_until is None:
+            raise InvalidInput(
+                "nobody knows until when this model was trained; give Model(…, trained_until=…)."
+            )
+        oldest = pc.min(rows[time]).as_py()
+        if oldest is not None and oldest <= self.trained_until:
+            raise InvalidInput(
+                f"rows from {oldest.isoformat()} on were seen by training, which went until "
+                f"{self.trained_until.isoformat()}; a model is not judged on them."
+            )
+        return self.predict(rows)
 
     def infer(self, columns: Columns) -> np.ndarray:
         """The same from plain values by column, as the server has them."""

@@ -1,0 +1,23 @@
+"""The data gate inside a pipeline: rows that break the dataset's promises end the run."""
+
+import pyarrow as pa
+
+from everloop.data.expect import judge_expectations
+from everloop.errors import Refused
+from everloop.records.data import DataVerdict
+from everloop.records.datasets import Dataset
+
+
+def require(dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """The same rows, if they keep what the dataset promises; raises Refused with every broken promise otherwise.
+
+    >>> from everloop.records.datasets import between
+    >>> weather = Dataset("weather", keys="id", event_time=None, expect=[between("temp", -60, 130)])
+    >>> require(weather, pa.table({"temp": [39.0, 41.0]})).num_rows
+    2
+    """
+    findings = judge_expectations(dataset.expect, rows)
+    broken = [f.message for f in findings if f.verdict.severity >= DataVerdict.QUARANTINE.severity]
+    if broken:
+        raise Refused(f"the rows break what dataset {dataset.name} promises: {'; '.join(broken)}.")
+    return rows

@@ -1,0 +1,188 @@
+"""Who made what from what: every edge that the records hold around one thing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from everloop.errors import NotFound
+from everloop.metadata.runs import get_run
+from everloop.storage.schema import (
+    alias_history,
+    batches,
+    model_versions,
+    predictions,
+    run_datasets,
+    run_models,
+    step_artifacts,
+)
+
+_VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_-]*)@(?P<version>\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """One arrow: `source` went into `target`."""
+
+    source: str
+    target: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """A thing, what it was made from, and what was made from it."""
+
+    thing: str
+    upstream: tuple[Edge, ...]
+    downstream: tuple[Edge, ...]
+
+
+def lineage(tx: Connection, thing: str) -> Lineage:
+    """The lineage of a run (id or a part of it), `model@3`, `dataset@7`, a dataset, a prediction or an artifact's digest."""
+    for look in (_of_versioned, _of_dataset, _of_prediction, _of_artifact):
+        found = look(tx, thing)
+        if found is not None:
+            return found
+    try:
+        run = get_run(tx, thing)
+    except NotFound:
+        raise NotFound(
+            f"nothing is called {thing!r}.",
+            next_step="name a run, model@version, dataset@version, a prediction id or an artifact's digest.",
+        ) from None
+    return Lineage(
+        thing=f"run {run.id}", upstream=tuple(_into_run(tx, run.id)), downstream=tuple(_from_run(tx, run.id))
+    )
+
+
+def _of_versioned(tx: Connection, thing: str) -> Lineage | None:
+    match = _VERSIONED.fullmatch(thing)
+    if match is None:
+        return None
+    name, version = match["name"], int(match["version"])
+    return _of_model(tx, name, version) or _of_dataset_version(tx, name, version)
+
+
+def _of_model(tx: Connection, name: str, version: int) -> Lineage | None:
+    query = select(model_versions.c.run_id).where(
+        model_versions.c.model == name, model_versions.c.version == version
+    )
+    run_id = tx.execute(query).scalar_one_or_none()
+    if run_id is None:
+        return None
+    me = f"model {name}@{version}"
+    made = Edge(source=f"run {run_id}", target=me, how="registered")
+    return Lineage(
+        thing=me, upstream=(*_into_run(tx, run_id), made), downstream=tuple(_from_model(tx, name, version))
+    )
+
+
+def _of_dataset(tx: Connection, name: str) -> Lineage | None:
+    newest = tx.execute(select(func.max(batches.c.version)).where(batches.c.dataset == name)).scalar_one()
+    return None if newest is None else _of_dataset_version(tx, name, newest)
+
+
+def _of_dataset_version(tx: Connection, name: str, version: int) -> Lineage | None:
+    query = select(batches.c.key, batches.c.version).where(
+        batches.c.dataset == name, batches.c.version <= version
+    )
+    rows = tx.execute(query.order_by(batches.c.version)).all()
+    if not rows or rows[-1].version != version:
+        return None
+    me = f"dataset {name}@{version}"
+    read = select(run_datasets.c.run_id).where(
+        run_datasets.c.dataset == name, run_datasets.c.version == version
+    )
+    return Lineage(
+        thing=me,
+        upstream=tuple(Edge(source=f"batch {row.key}", target=me, how="appended") for row in rows),
+        downstream=tuple(
+            Edge(source=me, target=f"run {run}", how="read") for run in tx.execute(read).scalars()
+        ),
+    )
+
+
+def _of_prediction(tx: Connection, thing: str) -> Lineage | None:
+    rows = tx.execute(
+        select(predictions.c.model, predictions.c.version, predictions.c.arm).where(predictions.c.id == thing)
+    )
+    found = rows.all()
+    if not found:
+        return None
+    me = f"prediction {thing}"
+    answered = [Edge(source=f"model {row.model}@{row.version}", target=me, how=row.arm) for row in found]
+    above = [edge for row in found for edge in _model_upstream(tx, row.model, row.version)]
+    return Lineage(thing=me, upstream=(*dict.fromkeys(above), *answered), downstream=())
+
+
+def _model_upstream(tx: Connection, name: str, version: int) -> tuple[Edge, ...]:
+    found = _of_model(tx, name, version)
+    return () if found is None else found.upstream
+
+
+def _of_artifact(tx: Connection, thing: str) -> Lineage | None:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", thing):
+        return None
+    rows = (
+        tx.execute(select(step_artifacts).where(step_artifacts.c.digest.startswith(thing))).mappings().all()
+    )
+    if not rows:
+        return None
+    me = f"artifact {rows[0]['digest'][:12]}"
+    made = (
+        Edge(source=f"run {r['run_id']} {r['step']}", target=me, how=r["name"])
+        for r in rows
+        if r["direction"] == "output"
+    )
+    read = (
+        Edge(source=me, target=f"run {r['run_id']} {r['step']}", how=r["name"])
+        for r in rows
+        if r["direction"] == "input"
+    )
+    return Lineage(thing=me, upstream=tuple(made), downstream=tuple(read))
+
+
+def _into_run(tx: Connection, run_id: str) -> Iterator[Edge]:
+    me = f"run {run_id}"
+    for row in tx.execute(
+        select(run_datasets).where(run_datasets.c.run_id == run_id).order_by(run_datasets.c.dataset)
+    ).mappings():
+        yield Edge(source=f"dataset {row['dataset']}@{row['version']}", target=me, how="read")
+    for row in tx.execute(select(run_models).where(run_models.c.run_id == run_id)).mappings():
+        if row["version"] is not None:
+            yield Edge(source=f"model {row['model']}@{row['version']}", target=me, how=row["alias"])
+
+
+def _from_run(tx: Connection, run_id: str) -> Iterator[Edge]:
+    made = select(step_artifacts).where(
+        step_artifacts.c.run_id == run_id, step_artifacts.c.direction == "output"
+    )
+    for row in tx.execute(made.order_by(step_artifacts.c.step, step_artifacts.c.position)).mappings():
+        source = f"run {run_id} {row['step']}"
+        yield Edge(
+            source=source, target=f"artifact {row['digest'][:12]}", how=f"{row['name']} ({row['format']})"
+        )
+    for row in tx.execute(select(model_versions).where(model_versions.c.run_id == run_id)).mappings():
+        yield Edge(source=f"run {run_id}", target=f"model {row['model']}@{row['version']}", how="registered")
+
+
+def _from_model(tx: Connection, name: str, version: int) -> Iterator[Edge]:
+    me = f"model {name}@{version}"
+    moves = select(alias_history).where(alias_history.c.model == name, alias_history.c.version == version)
+    for row in tx.execute(moves.order_by(alias_history.c.time)).mappings():
+        yield Edge(source=me, target=f"alias {row['alias']}", how=f"moved by {row['who']}: {row['why']}")
+    compared = select(run_models.c.run_id).where(run_models.c.model == name, run_models.c.version == version)
+    for run_id in tx.execute(compared).scalars():
+        yield Edge(source=me, target=f"run {run_id}", how="compared with its candidate")
+    asked = (
+        select(func.count())
+        .select_from(predictions)
+        .where(predictions.c.model == name, predictions.c.version == version)
+    )
+    number = tx.execute(asked).scalar_one()
+    if number:
+        yield Edge(source=me, target=f"{number:,} predictions", how="scored")

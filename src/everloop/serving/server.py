@@ -1,0 +1,319 @@
+"""The server of one endpoint: listen, follow what the controller wants, stop without losing an answer or a log row."""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from everloop.errors import Conflict, InvalidInput
+from everloop.monitoring.inference_log import InferenceLog
+from everloop.monitoring.labels import LabelReceipt, record_labels
+from everloop.records.serving import Label
+from everloop.registry.versions import get_version
+from everloop.rollout.endpoints import observed_generation, read_traffic, report_observed
+from everloop.serving.app import App
+from everloop.serving.dataplane import DataPlane
+from everloop.serving.metrics import Metrics
+from everloop.storage.workspace import Workspace
+from everloop.training.model import Model, load_model
+
+_logger = logging.getLogger(__name__)
+POLL_SECONDS = 0.1
+_LONGEST_PAUSE = 5.0
+_DRAIN_SECONDS = 0.3
+_KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's, so that the proxy is the one that closes
+_GRACEFUL_SECONDS = 10  # after so long a client that does not read its answer no longer holds up the exit
+_MOST_HEAD = 64 * 1024
+
+
+def serve(
+    workspace: Workspace,
+    endpoint: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Answer requests for an endpoint until SIGTERM or SIGINT, then finish what was begun and return.
+
+    Port 0 takes a free one; `on_ready` is called with the address as soon as connections are taken. An endpoint
+    that has no champion yet is served too: the server is live, not ready, and says what to do.
+    Raises Conflict when the port is taken, NotReady when predictions could not be written at the end.
+    """
+    PredictionServer(workspace, endpoint, host, port).run(on_ready=on_ready)
+
+
+@contextmanager
+def serving(
+    workspace: Workspace, endpoint: str, host: str = "127.0.0.1", port: int = 0
+) -> Iterator["PredictionServer"]:
+    """The same in a thread of this process, for the length of a block."""
+    server = PredictionServer(workspace, endpoint, host, port)
+    up = threading.Event()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run(on_ready=lambda _url: up.set())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for this one
+            failed.append(error)
+        finally:
+            up.set()
+
+    thread = threading.Thread(target=run, name="prediction-server")
+    thread.start()
+    try:
+        up.wait()
+        if not failed:
+            yield server
+    finally:
+        server.stop()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+class PredictionServer:
+    """One endpoint's server in one process; it holds its port from the moment it is made."""
+
+    def __init__(self, workspace: Workspace, endpoint: str, host: str, port: int) -> None:
+        self._socket = _listen(host, port)
+        bound = self._socket.getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"http://{shown}:{bound[1]}"
+        """Where it listens."""
+        self.metrics = Metrics()
+        self._workspace, self._endpoint = workspace, endpoint
+        self._uvicorn: _Uvicorn | None = None
+        self._stopped = False
+
+    def run(self, *, on_ready: Callable[[str], None] | None = None) -> None:
+        """Serve until `stop`, or until SIGTERM or SIGINT when this is the main thread."""
+        log = InferenceLog(self._workspace.database)
+        try:
+            plane = self._plane(log)
+            follower = Follower(self._workspace, plane)
+            app = App(
+                plane,
+                record=self._recorder(log),
+                metrics=self.metrics,
+                now=self._workspace.now,
+                release=_release(),
+            )
+            self._show(log, plane)
+            self._serve(app, follower, on_ready)
+        finally:
+            self._socket.close()
+            log.close()
+
+    def stop(self) -> None:
+        """Ask it to finish what was begun and to return; may be called from any thread."""
+        self._stopped = True
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
+
+    def _serve(self, app: App, follower: "Follower", on_ready: Callable[[str], None] | None) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_BoundedHead,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        )
+        self._uvicorn = _Uvicorn(config, app, lambda: on_ready(self.url) if on_ready else None)
+        self._uvicorn.should_exit = self._stopped
+        try:
+            with follower.following():
+                self._uvicorn.run(sockets=[self._socket])
+        finally:
+            app.close()
+
+    def _plane(self, log: InferenceLog) -> DataPlane:
+        workspace = self._workspace
+
+        def load(model: str, version: int) -> Model:
+            with workspace.database.read() as tx:
+                kept = get_version(tx, model, version)
+            return load_model(workspace.blobs, kept.digest, trust=workspace.settings.trust)
+
+        return DataPlane(self._endpoint, load=load, log=log, now=workspace.now, new_id=workspace.new_id)
+
+    def _recorder(self, log: InferenceLog) -> Callable[[Sequence[Label]], LabelReceipt]:
+        workspace = self._workspace
+
+        def record(labels: Sequence[Label]) -> LabelReceipt:
+            log.flush(timeout=10.0)  # a label must not be in the database before the prediction that it names
+            with workspace.database.write() as tx:
+                return record_labels(tx, labels, workspace.now())
+
+        return record
+
+    def _show(self, log: InferenceLog, plane: DataPlane) -> None:
+        metrics = self.metrics
+        metrics.counter(
+            "everloop_inference_log_dropped",
+            "Predictions that will never be in the inference log.",
+            lambda: log.dropped,
+        )
+        metrics.gauge(
+            "everloop_inference_log_pending",
+            "Predictions that are not durable yet.",
+            lambda: {(): float(log.pending)},
+        )
+        metrics.gauge(
+            "everloop_endpoint_generation",
+            "Generation of the traffic in effect.",
+            lambda: {(self._endpoint,): float(plane.generation)},
+            labels=("endpoint",),
+        )
+
+
+class Follower:
+    """Brings the data plane to what the endpoint's row says, and reports which generation is in effect.
+
+    It compares and acts, so a look that was missed costs nothing; a revision that cannot be loaded leaves the old
+    ones in place, is reported, and is tried again ever more slowly.
+    """
+
+    def __init__(self, workspace: Workspace, plane: DataPlane) -> None:
+        self._database, self._plane = workspace.database, plane
+        self._stop = threading.Event()
+
+    def follow(self) -> None:
+        """One comparison."""
+        endpoint = self._plane.endpoint
+        with self._database.read() as tx:
+            traffic, observed = read_traffic(tx, endpoint), observed_generation(tx, endpoint)
+        if traffic is None:
+            return
+        if traffic.generation != self._plane.generation:
+            self._plane.apply(traffic)
+        if observed != traffic.generation:
+            with self._database.write() as tx:
+                report_observed(tx, endpoint, traffic.generation)
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Look now, and in a thread every 100 ms for the length of the block."""
+        pause = self._look(POLL_SECONDS)
+        thread = threading.Thread(target=self._run, args=(pause,), name="follower", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _run(self, pause: float) -> None:
+        while not self._stop.wait(pause):
+            pause = self._look(pause)
+
+    def _look(self, pause: float) -> float:
+        """Follow, and say how long to wait before the next time."""
+        try:
+            self.follow()
+        except Exception as error:  # noqa: BLE001 - a server that answers must not die of what it cannot load
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            _logger.error(
+                "endpoint %s cannot follow, again in %.1f s: %s", self._plane.endpoint, pause, error
+            )
+            return pause
+        return POLL_SECONDS
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn with an end that loses nothing, and that counts as success when it was asked for."""
+
+    def __init__(self, config: uvicorn.Config, app: App, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app, self._on_ready = app, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Nobody new, then every further answer announces the end of its connection, and only then are the idle
+        # ones closed: a client whose next request is already on its way gets its answer.
+        for server in self.servers:
+            server.close()
+        self._app.draining = True
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _DRAIN_SECONDS
+        while self.server_state.connections and loop.time() < patience:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            # Uvicorn would raise them again, and the process would end as if it had been killed.
+            self._captured_signals.clear()
+
+
+class _BoundedHead(HttpToolsProtocol):
+    """Uvicorn's connection, with a bound on what the parser keeps before it hands anything over.
+
+    Bodies are bounded by the application; an address, a header or a trailer without end never gets there.
+    """
+
+    _kept = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._kept += len(data)
+        super().data_received(data)
+        if self._kept > _MOST_HEAD and not self.transport.is_closing():
+            self.send_400_response("Request head is too large.")
+
+    def on_message_begin(self) -> None:
+        self._kept = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._kept = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._kept = 0
+        super().on_body(body)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise InvalidInput(f"{host}:{port} is no address to listen at: {error}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Conflict(
+            f"cannot listen at {host}:{port}: {error}.",
+            next_step="stop the program that does, or choose another port (0 takes a free one).",
+        ) from None
+    return listener
+
+
+def _release() -> str:
+    try:
+        return version("everloop")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0"

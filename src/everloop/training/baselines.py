@@ -1,0 +1,64 @@
+"""The simple models that a candidate must beat before anybody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from everloop.errors import InvalidInput
+from everloop.registry.signatures import categorical_places, infer_signature, matrix
+from everloop.training.model import Model
+
+_FEWEST_OF_A_LEVEL = 50  # rarer levels of a category share one weight
+
+
+def constant(rows: pa.Table, *, label: str, inputs: Sequence[str]) -> Model:
+    """Always the share of positives in these rows."""
+    signature = infer_signature(rows, inputs=inputs)
+    estimator = DummyClassifier(strategy="prior")
+    return Model(estimator.fit(matrix(signature, rows), _labels(rows, label)), signature)
+
+
+def logistic(
+    rows: pa.Table, *, label: str, inputs: Sequence[str], most_rows: int = 50_000, seed: int = 0
+) -> Model:
+    """Logistic regression on scaled numbers and one-hot categories, with gaps filled by the median.
+
+    A baseline need not be perfect: from more than `most_rows` rows it takes a sample, drawn with `seed`.
+    """
+    signature = infer_signature(rows, inputs=inputs)
+    if rows.num_rows > most_rows:
+        chosen = np.random.default_rng(seed).choice(rows.num_rows, most_rows, replace=False)
+        rows = rows.take(pa.array(np.sort(chosen)))
+    estimator = _estimator(categorical_places(signature), len(inputs))
+    return Model(estimator.fit(matrix(signature, rows), _labels(rows, label)), signature)
+
+
+def _estimator(categories: Sequence[int], width: int) -> Pipeline:
+    numbers = [place for place in range(width) if place not in set(categories)]
+    encode = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_FEWEST_OF_A_LEVEL)
+    prepare = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("categories", encode, list(categories)),
+        ]
+    )
+    return make_pipeline(prepare, LogisticRegression(max_iter=200, tol=1e-3))
+
+
+def _labels(rows: pa.Table, label: str) -> np.ndarray:
+    if label not in rows.column_names:
+        raise InvalidInput(f"there is no label column {label!r} among {', '.join(rows.column_names)}.")
+    if rows[label].null_count:
+        raise InvalidInput(
+            f"{rows[label].null_count} rows have no label {label!r}; leave them out of training."
+        )
+    return np.asarray(rows[label].cast(pa.int64()).to_numpy())
