@@ -123,7 +123,7 @@ def _check(project: Project, module: ModuleType) -> None:
         ("endpoint", project.endpoints),
         ("monitor", project.monitors),
     ):
-        names = [thing.name for thing in things]  # type: ignore[attr-defined]
+        names = [thing.name for thing in things]
         for name in sorted({name for name in names if names.count(name) > 1}):
             raise ProjectError(f"{module.__name__} declares two {what}s named {name!r}.")
     known = {dataset.name for dataset in project.datasets}

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from everloop.data.datasets import find_latest, list_batches
+from everloop.data.files import collect
 from everloop.loop.decisions import Decision, Firing, Situation, decide, newest_slot
 from everloop.loop.firings import count_started, known_keys, list_firings, record
 from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
@@ -17,6 +18,7 @@ from everloop.monitoring.monitors import Monitor
 from everloop.monitoring.watch import look
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.data import DataVerdict
+from everloop.records.datasets import Dataset
 from everloop.records.events import Event
 from everloop.records.runs import Run, RunState
 from everloop.rollout.controller import reconcile
@@ -33,6 +35,7 @@ class Controller:
     """Keeps a project's models fresh; it holds no state, so another one can take its place at any moment."""
 
     workspace: Workspace
+    datasets: Sequence[Dataset]
     pipelines: Sequence[Pipeline]
     endpoints: Sequence[Endpoint]
     monitors: Sequence[Monitor]
@@ -40,6 +43,8 @@ class Controller:
 
     def tick(self) -> None:
         """One look at everything; doing it twice is the same as doing it once."""
+        for dataset in self.datasets:
+            collect(self.workspace, dataset)
         for monitor in self.monitors:
             look(self.workspace, monitor)
         for endpoint in self.endpoints:

@@ -119,12 +119,17 @@ def _performance(
         monitor.worse_by,
         higher_is_better=better_high,
     )
-    result: dict[str, object] = {"version": version.name, "metric": monitor.metric, "because": answer.because}
-    result |= {"live": to_json(live), "offline": to_json(reference)}
+    result: JsonObject = {
+        "version": version.name,
+        "metric": monitor.metric,
+        "because": answer.because,
+        "live": to_json(live),
+        "offline": to_json(reference),
+    }
     verdict = "alarm" if answer.passed else "ok" if enough and reference is not None else "unknown"
     return Window(
         monitor=monitor.name, kind="performance", start=start, end=end, verdict=verdict, result=result
-    )  # type: ignore[arg-type]
+    )
 
 
 def measure(rows: list[Labelled], *, predictions: int) -> Performance:

@@ -170,6 +170,8 @@ class Dataset:
     created_time: str | None
     """When the fact became known, where that is later than the event."""
     expect: tuple[Expectation, ...]
+    files: str
+    """Where batches appear as files, as a pattern below the project's folder: `data/flights-*.parquet`."""
     description: str
 
     def __init__(
@@ -180,6 +182,7 @@ class Dataset:
         event_time: str | None,
         created_time: str | None = None,
         expect: Sequence[Expectation] = (),
+        files: str = "",
         description: str = "",
     ) -> None:
         # Written out because the name alone is positional, and a lone string is one key and not its letters.
@@ -188,6 +191,7 @@ class Dataset:
         object.__setattr__(self, "event_time", event_time)
         object.__setattr__(self, "created_time", created_time)
         object.__setattr__(self, "expect", tuple(expect))
+        object.__setattr__(self, "files", files)
         object.__setattr__(self, "description", description)
         self._check()
 
@@ -206,6 +210,8 @@ class Dataset:
         for column in (*self.keys, self.event_time, self.created_time):
             if column is not None:
                 _column(column)
+        if self.files.startswith("/") or ".." in self.files.split("/"):
+            raise InvalidInput(f"Dataset {self.name!r}: files={self.files!r} leaves the project's folder.")
         if len(set(self.keys)) < len(self.keys):
             raise InvalidInput(f"Dataset {self.name!r} names a key twice: {', '.join(self.keys)}.")
         if self.created_time is not None and self.event_time is None:

@@ -74,7 +74,7 @@ def mean_above_zero(gains: Iterable[Gain]) -> float:
     True
     """
     odds = [(gain.gain / gain.most_lost, gain.times) for gain in gains]
-    wealth = [math.fsum(n * math.log1p(stake * odd) for odd, n in odds) for stake, _ in _STAKES]
+    wealth = [math.fsum([n * math.log1p(stake * odd) for odd, n in odds]) for stake, _ in _STAKES]
     return _mixed(wealth, [weight for _, weight in _STAKES])
 
 

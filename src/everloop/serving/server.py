@@ -20,6 +20,7 @@ from everloop.rollout.endpoints import observed_generation, read_traffic, report
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
 from everloop.serving.metrics import Metrics
+from everloop.serving.service import Service
 from everloop.storage.workspace import Workspace
 from everloop.training.model import Model, load_model
 
@@ -99,7 +100,7 @@ class PredictionServer:
         try:
             plane = self._plane(log)
             follower = Follower(self._workspace, plane)
-            app = App(
+            service = Service(
                 plane,
                 record=self._recorder(log),
                 metrics=self.metrics,
@@ -107,7 +108,7 @@ class PredictionServer:
                 release=_release(),
             )
             self._show(log, plane)
-            self._serve(app, follower, on_ready)
+            self._serve(service, follower, on_ready)
         finally:
             self._socket.close()
             log.close()
@@ -118,9 +119,9 @@ class PredictionServer:
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
 
-    def _serve(self, app: App, follower: "Follower", on_ready: Callable[[str], None] | None) -> None:
+    def _serve(self, service: Service, follower: "Follower", on_ready: Callable[[str], None] | None) -> None:
         config = uvicorn.Config(
-            app,
+            App(service),
             http=_BoundedHead,
             ws="none",
             lifespan="off",
@@ -132,13 +133,13 @@ class PredictionServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
-        self._uvicorn = _Uvicorn(config, app, lambda: on_ready(self.url) if on_ready else None)
+        self._uvicorn = _Uvicorn(config, service, lambda: on_ready(self.url) if on_ready else None)
         self._uvicorn.should_exit = self._stopped
         try:
             with follower.following():
                 self._uvicorn.run(sockets=[self._socket])
         finally:
-            app.close()
+            service.close()
 
     def _plane(self, log: InferenceLog) -> DataPlane:
         workspace = self._workspace
@@ -236,9 +237,9 @@ class Follower:
 class _Uvicorn(uvicorn.Server):
     """Uvicorn with an end that loses nothing, and that counts as success when it was asked for."""
 
-    def __init__(self, config: uvicorn.Config, app: App, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._app, self._on_ready = app, on_ready
+        self._service, self._on_ready = service, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -249,7 +250,7 @@ class _Uvicorn(uvicorn.Server):
         # ones closed: a client whose next request is already on its way gets its answer.
         for server in self.servers:
             server.close()
-        self._app.draining = True
+        self._service.draining = True
         loop = asyncio.get_running_loop()
         patience = loop.time() + _DRAIN_SECONDS
         while self.server_state.connections and loop.time() < patience:

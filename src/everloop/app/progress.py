@@ -1,0 +1,87 @@
+"""What a person sees while a run goes on: a live list in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from everloop.app.output import short
+from everloop.pipelines.pipeline import Pipeline
+from everloop.records.runs import Run, RunState, StepRun
+
+_MARKS = {RunState.COMPLETE: ("✓", "green"), RunState.FAIL: ("✗", "red"), RunState.ABORT: ("■", "yellow")}
+
+
+class Silent:
+    """Hears of steps and shows nothing."""
+
+    def __call__(self, run: Run, step: StepRun) -> None:
+        """Nothing to see."""
+
+
+class RunProgress:
+    """The steps of one pipeline as they begin and end."""
+
+    def __init__(self, console: Console, pipeline: Pipeline) -> None:
+        self._console = console
+        self._names = [node.name for node in pipeline.graph.nodes]
+        self._steps: dict[str, StepRun] = {}
+        self._live = (
+            Live(console=console, refresh_per_second=8, transient=False) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, run: Run, step: StepRun) -> None:
+        """A step began or ended."""
+        self._steps[step.step] = step
+        if self._live is not None:
+            self._live.update(self._picture())
+        elif step.state is not RunState.RUNNING:
+            self._console.print(self._told(step))
+
+    def _picture(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for name in self._names:
+            step = self._steps.get(name)
+            if step is None:
+                table.add_row(Text("·", style="dim"), Text(name, style="dim"), "")
+            elif step.state is RunState.RUNNING:
+                table.add_row(Spinner("dots", style="cyan"), Text(name, style="cyan"), "")
+            else:
+                table.add_row(*self._line(step))
+        return table
+
+    def _line(self, step: StepRun) -> tuple[Text, Text, Text]:
+        mark, style = _MARKS[step.state]
+        return (
+            Text(mark, style=style),
+            Text(step.step),
+            Text(_ending(step), style="red" if step.error else "dim"),
+        )
+
+    def _told(self, step: StepRun) -> Text:
+        return Text(" ").join(self._line(step))
+
+
+def _ending(step: StepRun) -> str:
+    if step.error is not None:
+        return step.error
+    if step.cached_from is not None:
+        return f"as in run {short(step.cached_from)}"
+    return f"{step.seconds or 0:.1f} s"

@@ -1,0 +1,134 @@
+"""What the routes work with: a request, a response, and the one service that all requests share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from everloop.clock import Clock
+from everloop.errors import NotReady
+from everloop.monitoring.labels import LabelReceipt
+from everloop.records.serving import Label
+from everloop.serving.dataplane import DataPlane
+from everloop.serving.errors import Overloaded
+from everloop.serving.metrics import Metrics
+
+T = TypeVar("T")
+JSON = b"application/json"
+
+
+class Response(NamedTuple):
+    """What goes out."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    after: Callable[[], Awaitable[None]] | None = None
+    """What is left to do when the client has its answer."""
+
+
+class Request:
+    """What came in, and what is learned about it on the way."""
+
+    __slots__ = (
+        "body",
+        "headers",
+        "held",
+        "method",
+        "params",
+        "path",
+        "protocol",
+        "receive",
+        "route",
+        "version",
+    )
+
+    def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.receive = receive
+        self.route: "Route | None" = None
+        self.params: Mapping[str, str] = {}
+        self.body = b""
+        self.held = 0
+        """Bytes of the body that have arrived."""
+        self.protocol = ""
+        """The inference protocol, once it is known that this is an inference."""
+        self.version = ""
+        """The version that answered."""
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path, with `{names}` for its changing parts, and what answers there."""
+
+    method: str
+    template: str
+    handle: Callable[["Service", Request], Awaitable[Response]]
+
+
+class Beside:
+    """One thread for work that would hold up the event loop, with a queue that does not grow without end."""
+
+    def __init__(self, name: str, *, most: int) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._most, self._waiting = most, 0
+
+    async def __call__(self, work: Callable[[], T], *, always: bool = False) -> T:
+        """Do it in the thread; raises Overloaded when too much waits already."""
+        if self._waiting >= self._most and not always:
+            raise Overloaded("too many large requests are waiting.", next_step="send it again in a second.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._pool.shutdown()
+
+
+class Service:
+    """The service behind all routes: the data plane, where labels go, and what is known about the load.
+
+    `record` keeps labels and says what became of them; it is called in a thread. `draining` makes every further
+    answer the last of its connection.
+    """
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        *,
+        record: Callable[[Sequence[Label]], LabelReceipt],
+        metrics: Metrics,
+        now: Clock,
+        release: str = "",
+    ) -> None:
+        self.plane, self.record, self.metrics, self.now, self.release = plane, record, metrics, now, release
+        self.draining = False
+        self.held = 0
+        """Bytes of all bodies that are in the house."""
+        self.beside = Beside("large-requests", most=64)
+        self.labelling = Beside("labels", most=64)
+
+    def why_not_ready(self) -> str | None:
+        """What keeps it from answering, with the next step; None when it can."""
+        if self.draining:
+            return "the server is stopping."
+        try:
+            self.plane.check_ready()
+        except NotReady as error:
+            return str(error)
+        return None
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self.beside.close()
+        self.labelling.close()
