@@ -54,7 +54,7 @@ def test_what_cannot_be_split_is_refused(column: list[datetime | None], days: fl
 def test_a_wrong_column_is_named() -> None:
     """A missing time, and one that is no time, say what there is."""
     table = pa.table({"x": [1, 2]})
-    with pytest.raises(InvalidInput, match="no column at. Next: take one of x"):
+    with pytest.raises(InvalidInput, match=r"no column at\. Next: take one of x"):
         newest(table, "at", 1)
     with pytest.raises(InvalidInput, match="x is int64 and no time"):
         newest(table, "x", 1)

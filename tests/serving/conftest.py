@@ -1,8 +1,8 @@
 """A workspace with a small real model in it, and ways to change what its endpoint should do."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -35,12 +35,6 @@ Register = Callable[[int], Model]
 Direct = Callable[..., Traffic]
 
 
-@pytest.fixture
-def signature() -> Signature:
-    """One input of every datatype."""
-    return SIGNATURE
-
-
 @pytest.fixture(scope="session")
 def small_model() -> Callable[[int], Model]:
     """Makes small boosters that differ by their seed."""
@@ -48,10 +42,21 @@ def small_model() -> Callable[[int], Model]:
     def make(seed: int) -> Model:
         random = np.random.default_rng(seed)
         rows = np.column_stack(
-            [random.integers(0, 24, 80), random.normal(10, 5, 80), random.integers(0, 3, 80), random.integers(0, 2, 80)]
+            [
+                random.integers(0, 24, 80),
+                random.normal(10, 5, 80),
+                random.integers(0, 3, 80),
+                random.integers(0, 2, 80),
+            ]
         ).astype(float)
         labels = (rows[:, 0] + random.normal(0, 6, 80) > 14).astype(float)
-        params = {"objective": "binary", "num_leaves": 4, "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
+        params = {
+            "objective": "binary",
+            "num_leaves": 4,
+            "min_data_in_leaf": 5,
+            "verbosity": -1,
+            "num_threads": 1,
+        }
         return Model(lightgbm.train(params, lightgbm.Dataset(rows, labels), num_boost_round=5), SIGNATURE)
 
     return make
@@ -67,66 +72,14 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def register(workspace: Workspace, small_model: Callable[[int], Model]) -> Register:
-    """Registers the version that such a seed makes, and gives the model back."""
-
-    def register(seed: int) -> Model:
-        model = small_model(seed)
-        digest = save_model(workspace.blobs, model)
-        run_id = f"run-{seed}"
-        with workspace.database.write() as tx:
-            tx.execute(
-                runs.insert().values(
-                    id=run_id,
-                    pipeline="late",
-                    key=run_id,
-                    state="COMPLETE",
-                    trigger="on_demand",
-                    reason="a test",
-                    who="a test",
-                    requested_at=datetime(2013, 1, 31, tzinfo=UTC),
-                )
-            )
-            register_version(
-                tx,
-                workspace,
-                model="late",
-                digest=digest,
-                flavor=model.flavor,
-                signature=model.signature,
-                gate=CheckResult(name="gate", passed=True, because="a test"),
-                run_id=run_id,
-                metrics={},
-                facts={},
-            )
-        return model
-
-    return register
+    """Registers the model that such a seed makes, and gives it back."""
+    return lambda seed: _register(workspace, small_model(seed), f"run-{seed}")
 
 
 @pytest.fixture
 def direct(workspace: Workspace) -> Direct:
     """Writes what the endpoint should do, as the controller would."""
-
-    def direct(
-        stable: int | None, canary: int | None = None, percent: int = 0, *, shadow: bool = False
-    ) -> Traffic:
-        traffic = Traffic(
-            endpoint="flights",
-            model="late",
-            generation=1,
-            stable=stable,
-            canary=canary,
-            split=Split(stable=100).shifted(percent),
-            salt="salt",
-            shadow=shadow,
-        )
-        with workspace.database.write() as tx:
-            before = read_traffic(tx, "flights")
-            traffic = traffic if before is None else replace(traffic, generation=before.generation + 1)
-            write_traffic(tx, traffic)
-        return traffic
-
-    return direct
+    return partial(_direct, workspace)
 
 
 @pytest.fixture
@@ -143,3 +96,69 @@ def client(server: PredictionServer) -> Iterator[httpx.Client]:
     """A client of that server."""
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def shared_client(
+    tmp_path_factory: pytest.TempPathFactory, small_model: Callable[[int], Model]
+) -> Iterator[httpx.Client]:
+    """A client of one server for many tests that leave no trace in it."""
+    workspace = open_workspace(Settings(root=tmp_path_factory.mktemp("shared"), module="project"))
+    _register(workspace, small_model(1), "run-1")
+    _direct(workspace, 1)
+    with serving(workspace, "flights") as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+    workspace.close()
+
+
+def _register(workspace: Workspace, model: Model, run_id: str) -> Model:
+    with workspace.database.write() as tx:
+        tx.execute(
+            runs.insert().values(
+                id=run_id,
+                pipeline="late",
+                key=run_id,
+                state="COMPLETE",
+                trigger="on_demand",
+                reason="a test",
+                who="a test",
+                requested_at=datetime(2013, 1, 31, tzinfo=UTC),
+            )
+        )
+        register_version(
+            tx,
+            workspace,
+            model="late",
+            digest=save_model(workspace.blobs, model),
+            flavor=model.flavor,
+            signature=model.signature,
+            gate=CheckResult(name="gate", passed=True, because="a test"),
+            run_id=run_id,
+            metrics={},
+            facts={},
+        )
+    return model
+
+
+def _direct(
+    workspace: Workspace,
+    stable: int | None,
+    canary: int | None = None,
+    percent: int = 0,
+    *,
+    shadow: bool = False,
+) -> Traffic:
+    with workspace.database.write() as tx:
+        before = read_traffic(tx, "flights")
+        traffic = Traffic(
+            endpoint="flights",
+            model="late",
+            generation=1 if before is None else before.generation + 1,
+            stable=stable,
+            canary=canary,
+            split=Split(stable=100).shifted(percent),
+            salt="salt",
+            shadow=shadow,
+        )
+        write_traffic(tx, traffic)
+    return traffic

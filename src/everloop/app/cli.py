@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,9 @@ HERE = Path()
 
 def main() -> None:
     """Run a command; an error of ours is one line on standard error and a code above zero."""
+    # Idle OpenMP threads would spin, and on a machine that is busy with something else training then takes ten
+    # times as long. It must be said before any numerical library is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except EverloopError as error:

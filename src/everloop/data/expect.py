@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from everloop.data.profile import is_number, is_text, refuse_duplicates
+from everloop.data.profile import is_moment, is_number, is_text, moment, refuse_duplicates
 from everloop.data.wording import percent
 from everloop.errors import InvalidInput
 from everloop.records.data import DataVerdict, Finding
@@ -181,5 +181,9 @@ def _told(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
 
 
 def _shown(row: int, values: Sequence[pa.Scalar]) -> str:
-    told = ", ".join(str(value)[:40] for value in values)  # as_py() fails on nanoseconds
+    told = ", ".join(_text(value)[:40] for value in values)
     return f"row {row} ({told})" if told else f"row {row}"
+
+
+def _text(value: pa.Scalar) -> str:
+    return moment(value) if is_moment(value.type) else str(value)

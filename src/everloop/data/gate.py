@@ -126,10 +126,11 @@ def _worst(findings: Iterable[Finding]) -> DataVerdict:
 
 
 def _told_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first; of two findings of one rule about one column, the first."""
-    once: dict[tuple[str, str], Finding] = {}
+    """The worst first; that a column is missing is noticed by schema, declaration and expectations, and told once."""
+    once: dict[tuple[str, str, str], Finding] = {}
     for finding in findings:
-        once.setdefault((finding.rule, finding.column), finding)
+        said = "" if finding.rule == "missing" else finding.message
+        once.setdefault((finding.rule, finding.column, said), finding)
     return tuple(sorted(once.values(), key=lambda finding: -finding.verdict.severity))
 
 

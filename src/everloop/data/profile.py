@@ -201,7 +201,7 @@ def _sum_up(name: str, column: pa.ChunkedArray, edges: tuple[float, ...]) -> Col
         return _texts(column)
     if is_number(type):
         return _numbers(column, _checked(name, edges))
-    if pa.types.is_temporal(type) and not pa.types.is_interval(type):
+    if is_moment(type):
         return _times(column)
     return ColumnProfile(kind=Kind.OTHER, rows=len(column), nulls=column.null_count)
 
@@ -220,6 +220,11 @@ def is_number(type: pa.DataType) -> bool:
         or of_type.is_decimal(type)
         or of_type.is_duration(type)
     )
+
+
+def is_moment(type: pa.DataType) -> bool:
+    """Is it a date, a time of day or an instant?"""
+    return bool(pa.types.is_date(type) or pa.types.is_time(type) or pa.types.is_timestamp(type))
 
 
 def _checked(name: str, edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -451,12 +456,12 @@ def _category(rows: int, counts: Mapping[str, int]) -> ColumnProfile:
 
 def _times(column: pa.ChunkedArray) -> ColumnProfile:
     ends = pc.min_max(column)
-    first, last = (_moment(ends[end]) if ends[end].is_valid else None for end in ("min", "max"))
+    first, last = (moment(ends[end]) if ends[end].is_valid else None for end in ("min", "max"))
     return ColumnProfile(kind=Kind.TIME, rows=len(column), nulls=column.null_count, first=first, last=last)
 
 
-def _moment(scalar: pa.Scalar) -> str:
-    """ISO 8601, through numpy: Python's own datetime ends at year 9999 and at microseconds."""
+def moment(scalar: pa.Scalar) -> str:
+    """A date, time or instant as ISO 8601; through numpy, for Python's own end at year 9999 and at microseconds."""
     type = scalar.type
     if pa.types.is_date(type):
         return str(np.datetime64(scalar.cast(pa.date32()).cast(pa.int32()).as_py(), "D"))
@@ -564,11 +569,11 @@ def _merge_categories(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
 
 
 def _merge_times(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
-    first = min((moment for moment in (a.first, b.first) if moment), key=_order)
-    last = max((moment for moment in (a.last, b.last) if moment), key=_order)
+    first = min((told for told in (a.first, b.first) if told), key=_order)
+    last = max((told for told in (a.last, b.last) if told), key=_order)
     return replace(a, first=first, last=last)
 
 
-def _order(moment: str) -> np.datetime64:
+def _order(told: str) -> np.datetime64:
     """Comparable: an instant as it is, a time of day as if on one day. Texts would misplace the Z and year 10000."""
-    return np.datetime64(moment.removesuffix("Z") if "-" in moment else f"1970-01-01T{moment}")
+    return np.datetime64(told.removesuffix("Z") if "-" in told else f"1970-01-01T{told}")

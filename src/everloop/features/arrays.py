@@ -122,8 +122,7 @@ def codes(
 
 
 def numbers(values: pa.ChunkedArray, where: str) -> Numbers:
-    """A column of numbers, true as 1 and false as 0, and 0 for a null."""
-    values = plain(values)
+    """A plain column of numbers, true as 1 and false as 0, and 0 for a null."""
     kind = values.type
     if pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_signed_integer(kind):
         return flat(pc.fill_null(values.cast(pa.int64()), 0))

@@ -134,7 +134,7 @@ def _values(view: FeatureView, source: pa.Table, timeline: Timeline, name: str |
         rows = len(timeline.source_rows)
         return Values(numbers=np.ones(rows, np.int64), there=np.ones(rows, np.bool_))
     where = f"{_where(view)}: column {name!r}"
-    values = arrays.column(source, name, where)
+    values = arrays.plain(arrays.column(source, name, where))
     functions = {aggregate.function for aggregate in view.aggregates if aggregate.column == name}
     there = arrays.valid(values)[timeline.source_rows]
     if functions == {Function.COUNT}:  # anything can be counted, texts too

@@ -2,7 +2,8 @@
 
 A window's sum is the difference of two running sums. With rounded running sums it would depend on every row before
 the window, and one NaN would spoil all that follow. Here a float is cut into digits of 32 bits, running sums of digits
-are whole numbers, and only the difference is rounded, once: the result is that of `math.fsum`, bit for bit.
+are whole numbers, and only the difference is rounded, once: the result is that of `math.fsum`, bit for bit. There is
+room for the digits of 2**30 rows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ _SAFE = 2**62
 
 
 def sum_floats(values: Floats, summed: Summed) -> Floats:
-    """The correctly rounded sum of floats in each window; infinities and NaN count in their own windows only."""
+    """The correctly rounded sum of floats in each window; infinities and NaN count in their own windows only.
+
+    >>> values = np.array([1e16, 1.0, -1e16, np.nan])
+    >>> sum_floats(values, lambda numbers: np.array([numbers[:2].sum(), numbers[:3].sum(), numbers[2:].sum()])).tolist()
+    [1e+16, 1.0, nan]
+    """
     finite = np.isfinite(values)
     if finite.all():
         return _sum_finite(values, summed)

@@ -111,7 +111,11 @@ class Timeline:
 
 
 def order_of(keys: Ints) -> Ints:
-    """A stable ascending order of codes: numpy sorts 16-bit numbers by radix, 7 times faster than wider ones."""
+    """A stable ascending order of codes, by digits of 16 bits: numpy sorts those by radix, 7 times faster than wider ones.
+
+    >>> order_of(np.array([70_000, 2, 70_000, 1])).tolist()
+    [3, 1, 0, 2]
+    """
     order = np.argsort(_digit(keys, 0), kind="stable")
     for shift in range(_DIGIT, int(keys.max(initial=0)).bit_length(), _DIGIT):
         order = order[np.argsort(_digit(keys, shift)[order], kind="stable")]

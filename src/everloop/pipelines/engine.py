@@ -229,9 +229,10 @@ class _Walk:
 
     def _row(self, place: int, node: Node) -> StepRun:
         refs = tuple(
-            replace(self._ref(source), name=name)
+            replace(self._ref(part), name=name if part is source else f"{name}.{part.field}")
             for name, source in node.inputs.items()
             if isinstance(source, Output)
+            for part in source.parts()
         )
         return StepRun(
             run_id=self.run.id,
@@ -251,8 +252,8 @@ class _Walk:
 
     def _identity(self, source: Input) -> Any:
         if isinstance(source, Output):
-            ref = self._ref(source)
-            return ["artifact", ref.format, ref.digest]
+            refs = [self._ref(part) for part in source.parts()]
+            return ["artifact", *((ref.format, ref.digest) for ref in refs)]
         if isinstance(source, Param):
             return ["value", self.run.params[source.name]]
         if isinstance(source, Constant):
@@ -266,8 +267,8 @@ class _Walk:
 
     def _value(self, node: Node, name: str, source: Input) -> object:
         if isinstance(source, Output):
-            shared = self.values.get((source.node, source.field))
-            return shared if shared is not None else self._artifacts.load(self._ref(source), source.hint)
+            values = [self._output(part) for part in source.parts()]
+            return values[0] if source.parts() == (source,) else source.hint(*values)
         if isinstance(source, Param):
             return self.run.params[source.name]
         if isinstance(source, Constant):
@@ -277,6 +278,10 @@ class _Walk:
         if isinstance(source, ModelAlias):
             return self._load(self._model(source))
         return History(source, {view.source: self._table(view.source) for view in source.views})
+
+    def _output(self, output: Output) -> object:
+        shared = self.values.get((output.node, output.field))
+        return shared if shared is not None else self._artifacts.load(self._ref(output), output.hint)
 
     def _ref(self, output: Output) -> ArtifactRef:
         return next(ref for ref in self.done[output.node].outputs if ref.name == output.field)

@@ -45,12 +45,18 @@ class Output:
         return Output(self.node, name, output_fields(self.hint)[name])
 
     def __iter__(self) -> Iterator[Output]:
-        fields = output_fields(self.hint)
-        if self.field != SINGLE or SINGLE in fields:
+        if self.parts() == (self,):
             raise ProjectError(
                 f"the output of step {self.node} is one value; only a NamedTuple can be taken apart."
             )
-        return iter([Output(self.node, name, hint) for name, hint in fields.items()])
+        return iter(self.parts())
+
+    def parts(self) -> tuple[Output, ...]:
+        """The single outputs that this one stands for: itself, or every field of a whole NamedTuple."""
+        fields = output_fields(self.hint)
+        if self.field == SINGLE and SINGLE not in fields:
+            return tuple(Output(self.node, name, hint) for name, hint in fields.items())
+        return (self,)
 
     def __bool__(self) -> bool:
         raise ProjectError(

@@ -153,12 +153,7 @@ class DataPlane:
             raise NotFound(
                 f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}."
             )
-        if version is None:
-            return self._stable(plan)
-        if version not in plan.revisions:
-            loaded = ", ".join(str(number) for number in sorted(plan.revisions))
-            raise NotFound(f"{model} has no version {version} at this endpoint; there is {loaded}.")
-        return plan.revisions[version]
+        return self._stable(plan) if version is None else self._named(plan, version)
 
     def infer(self, request: InferenceRequest, *, version: int | None = None) -> Answer:
         """Answer a request that meets the contract, and log each of its rows.
@@ -192,6 +187,15 @@ class DataPlane:
         assert stable is not None, "a plan is ready only with a stable revision"
         return stable
 
+    @staticmethod
+    def _named(plan: Plan, version: int) -> Revision:
+        if version not in plan.revisions:
+            loaded = ", ".join(str(number) for number in sorted(plan.revisions))
+            raise NotFound(
+                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}."
+            )
+        return plan.revisions[version]
+
     def _revision(self, traffic: Traffic, version: int) -> Revision:
         known = None if self._plan is None else self._plan.revisions.get(version)
         if known is not None and known.model == traffic.model:
@@ -211,10 +215,10 @@ class DataPlane:
 
     def _choose(self, plan: Plan, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
         traffic, canary = plan.traffic, plan.canary
-        if version is not None and version in plan.revisions:
+        if version is not None:
             named = Arm.CANARY if version == traffic.canary else Arm.STABLE
             alone = named is Arm.STABLE and canary is None
-            return named, plan.revisions[version], 100 if alone else 0
+            return named, self._named(plan, version), 100 if alone else 0
         if canary is not None and assigned_arm(unit, traffic.salt, traffic.split.canary) is Arm.CANARY:
             return Arm.CANARY, canary, traffic.split.canary
         return Arm.STABLE, self._stable(plan), traffic.split.stable

@@ -50,7 +50,7 @@ class Request:
         self.path: str = scope["path"]
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
-        self.route: "Route | None" = None
+        self.route: Route | None = None
         self.params: Mapping[str, str] = {}
         self.body = b""
         self.held = 0

@@ -59,7 +59,7 @@ def _read_booster(files: Mapping[str, bytes], _trust: Trust) -> object:
 
 def _predict_booster(booster: Any) -> Predict:
     # One thread: a server answers many small requests, and starting a team of threads costs more than a row.
-    return lambda filled: booster.predict(filled, num_threads=1 if len(filled) < 1_000 else 0)
+    return lambda filled: booster.predict(filled, num_threads=1)
 
 
 # scikit-learn: skops, whose loader builds only types that are on a list.

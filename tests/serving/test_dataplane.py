@@ -1,0 +1,320 @@
+"""Promises of the data plane: the right revision answers, everything is logged, and a canary never hurts a client."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everloop.errors import Corrupted, NotFound, NotReady
+from everloop.monitoring.inference_log import InferenceLog, logged
+from everloop.records.models import Datatype, Field, Signature
+from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
+from everloop.rollout.routing import arm
+from everloop.serving.dataplane import DataPlane
+from everloop.serving.errors import ModelFailed
+from everloop.serving.protocol import InferenceRequest
+from everloop.storage.database import Database
+from everloop.storage.schema import tables
+
+NOON = datetime(2013, 1, 31, 12, tzinfo=UTC)
+SIGNATURE = Signature(
+    inputs=(
+        Field(name="hour", datatype=Datatype.INT64),
+        Field(name="temp", datatype=Datatype.FP64, nullable=True),
+    ),
+    outputs=(Field(name="late", datatype=Datatype.FP64),),
+)
+TRAFFIC = Traffic(
+    endpoint="flights",
+    model="late",
+    generation=1,
+    stable=1,
+    canary=None,
+    split=Split(stable=100),
+    salt="salt",
+)
+ON_TRIAL = replace(TRAFFIC, generation=2, canary=2, split=Split(stable=50, canary=50))
+
+
+@dataclass(frozen=True)
+class Always:
+    """A model that answers the same to every row, raises, or answers the wrong number of rows."""
+
+    answer: float = 0.5
+    raises: Exception | None = None
+    rows: int | None = None
+    signature: Signature = SIGNATURE
+
+    def infer(self, columns: Mapping[str, Sequence[Scalar]], /) -> np.ndarray:
+        """The answer."""
+        if self.raises is not None:
+            raise self.raises
+        assert list(columns) == [field.name for field in self.signature.inputs]
+        return np.full(self.rows or len(next(iter(columns.values()))), self.answer)
+
+
+@dataclass
+class Bench:
+    """A data plane over models by version, with a log in a real database."""
+
+    database: Database
+    log: InferenceLog
+    models: dict[int, Always | Exception] = field(default_factory=dict)
+    loads: list[int] = field(default_factory=list)
+    ids: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self.plane = DataPlane(
+            "flights", load=self.load, log=self.log, now=lambda: NOON, new_id=lambda: f"p{next(self.ids)}"
+        )
+
+    def load(self, _model: str, version: int) -> Always:
+        """The model of a version, or the reason that it has none."""
+        self.loads.append(version)
+        model = self.models[version]
+        if isinstance(model, Exception):
+            raise model
+        return model
+
+    def request(self, rows: int = 1, *, id: str | None = None, **parameters: str) -> InferenceRequest:
+        """A request that meets the endpoint's contract."""
+        contract = self.plane.revision("late").contract
+        columns: dict[str, list[Scalar]] = {"hour": list(range(rows)), "temp": [None] * rows}
+        return InferenceRequest(contract=contract, columns=columns, rows=rows, id=id, parameters=parameters)
+
+    def logged(self) -> list[Prediction]:
+        """Everything in the log."""
+        self.log.flush()
+        with self.database.read() as tx:
+            return logged(tx, endpoint="flights")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A bench with two models."""
+    database = Database("", folder=tmp_path)
+    with database.write() as tx:
+        tables.create_all(tx)
+    log = InferenceLog(database, every=0.01)
+    yield Bench(database, log, {1: Always(0.1), 2: Always(0.2)})
+    log.close()
+    database.close()
+
+
+def unit_of(wanted: Arm, percent: int = 50) -> str:
+    """A unit that the split sends to this arm."""
+    return next(str(n) for n in count() if arm(str(n), "salt", percent) is wanted)
+
+
+def test_a_prediction_is_logged_with_everything_that_led_to_it(bench: Bench) -> None:
+    """Inputs, revision, arm, share, unit and time are in the log under the id that the client got."""
+    bench.plane.apply(TRAFFIC)
+    response, seconds, shadow = bench.plane.infer(
+        bench.request(id="r", unit="u", time="2013-01-01T00:00:00Z")
+    )
+    assert (response.id, response.prediction_id, response.version, response.scores) == ("r", "p0", 1, [0.1])
+    assert shadow is None
+    assert bench.logged() == [
+        Prediction(
+            id="p0",
+            request_id="r",
+            unit="u",
+            endpoint="flights",
+            model="late",
+            version=1,
+            arm=Arm.STABLE,
+            share=100,
+            time=datetime(2013, 1, 1, tzinfo=UTC),
+            inputs={"hour": 0, "temp": None},
+            output=0.1,
+            status=200,
+            error=None,
+            seconds=seconds,
+        )
+    ]
+
+
+def test_each_row_of_a_request_has_a_prediction_of_its_own(bench: Bench) -> None:
+    """Row i of several is `<prediction id>/<i>`; without an id, the prediction's id stands for the request."""
+    bench.plane.apply(TRAFFIC)
+    response = bench.plane.infer(bench.request(rows=3)).response
+    assert (response.id, response.prediction_id, response.scores) == ("p0", "p0", [0.1, 0.1, 0.1])
+    rows = bench.logged()
+    assert [row.id for row in rows] == ["p0/0", "p0/1", "p0/2"]
+    assert [row.inputs["hour"] for row in rows] == [0, 1, 2]
+    assert {(row.request_id, row.unit, row.time) for row in rows} == {("p0", "p0", NOON)}
+
+
+def test_the_arm_is_the_unit_s_own_and_its_share_is_kept(bench: Bench) -> None:
+    """Requests go where routing sends their unit, again and again, and the log tells the share in force."""
+    bench.plane.apply(replace(ON_TRIAL, split=Split(stable=80, canary=20)))
+    for unit in map(str, range(50)):
+        expected = arm(unit, "salt", 20)
+        for _ in range(2):
+            response = bench.plane.infer(bench.request(unit=unit)).response
+            assert (response.arm, response.version) == (expected, 2 if expected is Arm.CANARY else 1)
+    assert {(row.arm, row.share) for row in bench.logged()} == {(Arm.STABLE, 80), (Arm.CANARY, 20)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (Always(raises=ValueError("no\x00such tree")), r"ValueError: no\x00such tree"),
+        (Always(answer=float("nan")), "answered [nan] to 1 rows; expected as many finite numbers"),
+        (Always(answer=float("inf")), "answered [inf] to 1 rows"),
+        (Always(rows=3), "answered [0.5, 0.5, 0.5] to 1 rows"),
+        (
+            Always(signature=replace(SIGNATURE, inputs=(Field(name="wind", datatype=Datatype.FP64),))),
+            "InvalidInput: input 'wind' is missing; the endpoint's requests do not carry it.",
+        ),
+    ],
+)
+def test_a_failing_canary_is_answered_for_by_the_stable_revision(
+    bench: Bench, broken: Always, told: str
+) -> None:
+    """The client gets an answer, and both what the canary did and what answered are in the log."""
+    bench.models[2] = broken
+    bench.plane.apply(ON_TRIAL)
+    response = bench.plane.infer(bench.request(unit=unit_of(Arm.CANARY))).response
+    assert (response.version, response.arm, response.scores) == (1, Arm.STABLE, [0.1])
+    failed, answered = bench.logged()
+    assert (failed.id, failed.arm, failed.version, failed.share) == ("p0", Arm.CANARY, 2, 50)
+    assert (failed.output, failed.status) == (None, 500)
+    assert failed.error is not None and told.replace("\x00", "\\x00") in failed.error
+    assert (answered.id, answered.arm, answered.version, answered.output) == ("p0", Arm.STABLE, 1, 0.1)
+
+
+def test_a_canary_may_take_fewer_inputs_than_the_endpoint_is_sent(bench: Bench) -> None:
+    """The endpoint's contract is the stable revision's; the canary is given what it knows of."""
+    bench.models[2] = Always(0.2, signature=replace(SIGNATURE, inputs=SIGNATURE.inputs[:1]))
+    bench.plane.apply(ON_TRIAL)
+    assert bench.plane.infer(bench.request(unit=unit_of(Arm.CANARY))).response.version == 2
+
+
+def test_a_failing_stable_revision_is_logged_and_told(bench: Bench) -> None:
+    """Nobody can answer for it; the error names the prediction under which the log has it."""
+    bench.models[1] = Always(raises=ValueError("no"))
+    bench.plane.apply(TRAFFIC)
+    with pytest.raises(ModelFailed, match="late@1 could not answer; this is prediction p0"):
+        bench.plane.infer(bench.request())
+    (row,) = bench.logged()
+    assert (row.status, row.output, row.error) == (500, None, "ValueError: no")
+
+
+@pytest.mark.parametrize("answering", [Arm.STABLE, Arm.CANARY])
+def test_the_shadow_scores_with_the_other_revision_once_the_client_has_its_answer(
+    bench: Bench, answering: Arm
+) -> None:
+    """Nothing of it is in the log until it is run; then the request has a pair of scores under one id."""
+    bench.plane.apply(replace(ON_TRIAL, shadow=True))
+    response, _, shadow = bench.plane.infer(bench.request(rows=2, unit=unit_of(answering)))
+    assert response.arm is answering
+    assert shadow is not None and len(bench.logged()) == 2
+    shadow()
+    pairs = {(row.id, row.arm): (row.version, row.output) for row in bench.logged()}
+    mine, other = ((1, 0.1), (2, 0.2)) if answering is Arm.STABLE else ((2, 0.2), (1, 0.1))
+    assert pairs == {(f"p0/{n}", a): s for n in (0, 1) for a, s in ((answering, mine), (Arm.SHADOW, other))}
+
+
+def test_a_failing_shadow_is_only_logged(bench: Bench) -> None:
+    """A shadow that raises is evidence, not an incident."""
+    bench.models[2] = Always(raises=ValueError("no"))
+    bench.plane.apply(replace(ON_TRIAL, split=Split(stable=100), shadow=True))
+    answer = bench.plane.infer(bench.request())
+    assert answer.shadow is not None
+    answer.shadow()
+    assert {(row.arm, row.status) for row in bench.logged()} == {(Arm.STABLE, 200), (Arm.SHADOW, 500)}
+
+
+def test_a_version_that_the_client_names_is_outside_the_rollout(bench: Bench) -> None:
+    """It is answered by that version whatever its unit, logged with a share of 0, and not shadowed."""
+    bench.plane.apply(replace(ON_TRIAL, shadow=True))
+    answer = bench.plane.infer(bench.request(unit=unit_of(Arm.STABLE)), version=2)
+    assert (answer.response.version, answer.shadow) == (2, None)
+    (row,) = bench.logged()
+    assert (row.arm, row.share) == (Arm.CANARY, 0)
+    with pytest.raises(NotFound, match="late has no version 3 at this endpoint; there is 1, 2"):
+        bench.plane.infer(bench.request(), version=3)
+    with pytest.raises(NotFound, match="there is no model 'early' here; this endpoint serves 'late'"):
+        bench.plane.revision("early")
+
+
+def test_a_named_version_that_fails_is_not_answered_for(bench: Bench) -> None:
+    """Who asks for one version gets that version or an error."""
+    bench.models[2] = Always(raises=ValueError("no"))
+    bench.plane.apply(ON_TRIAL)
+    with pytest.raises(ModelFailed, match="late@2 could not answer"):
+        bench.plane.infer(bench.request(), version=2)
+
+
+@pytest.mark.parametrize("traffic", [None, replace(TRAFFIC, stable=None)])
+def test_without_a_champion_it_says_what_to_do(bench: Bench, traffic: Traffic | None) -> None:
+    """Not ready, with the next step; the generation is in effect all the same."""
+    if traffic is not None:
+        bench.plane.apply(traffic)
+    assert bench.plane.generation == (0 if traffic is None else 1)
+    with pytest.raises(NotReady, match="no model version to answer with yet"):
+        bench.plane.check_ready()
+    with pytest.raises(NotReady):
+        bench.plane.revision("late")
+
+
+def test_what_is_loaded_is_not_loaded_again(bench: Bench) -> None:
+    """A rollout's steps load each version once, and what is no longer needed is let go."""
+    bench.plane.apply(TRAFFIC)
+    bench.plane.apply(ON_TRIAL)
+    bench.plane.apply(replace(ON_TRIAL, generation=3, split=Split(stable=20, canary=80)))
+    bench.plane.apply(replace(TRAFFIC, generation=4, stable=2))
+    assert bench.loads == [1, 2]
+    assert bench.plane.plan is not None and list(bench.plane.plan.revisions) == [2]
+
+
+def test_what_cannot_be_loaded_leaves_the_old_plan_in_place(bench: Bench) -> None:
+    """The server goes on answering with what it has, and does not claim the new generation."""
+    bench.models[2] = Corrupted("late@2 was changed on the disk.")
+    bench.plane.apply(TRAFFIC)
+    for broken in (ON_TRIAL, replace(TRAFFIC, generation=3, stable=2)):
+        with pytest.raises(Corrupted):
+            bench.plane.apply(broken)
+    assert (bench.plane.generation, bench.plane.infer(bench.request()).response.version) == (1, 1)
+
+
+def test_a_server_that_starts_into_a_broken_canary_serves_the_stable_revision(bench: Bench) -> None:
+    """A restart in the middle of a rollout must not turn a broken canary into an outage."""
+    bench.models[2] = Corrupted("late@2 was changed on the disk.")
+    with pytest.raises(Corrupted):
+        bench.plane.apply(ON_TRIAL)
+    assert bench.plane.generation == 0
+    response = bench.plane.infer(bench.request(unit=unit_of(Arm.CANARY))).response
+    assert (response.version, response.arm) == (1, Arm.STABLE)
+
+
+def test_requests_never_meet_half_a_switch(bench: Bench) -> None:
+    """While another thread switches versions as fast as it can, every answer is that of the version it names."""
+    bench.plane.apply(TRAFFIC)
+    stop = threading.Event()
+
+    def switch(plans: Callable[[int], Traffic]) -> None:
+        for generation in count(2):
+            bench.plane.apply(plans(generation))
+            if stop.is_set():
+                return
+
+    switching = threading.Thread(
+        target=switch,
+        args=(lambda n: replace(ON_TRIAL if n % 3 else TRAFFIC, generation=n, stable=1 + n % 2),),
+    )
+    switching.start()
+    try:
+        for n in range(2000):
+            response = bench.plane.infer(bench.request(unit=str(n))).response
+            assert response.scores == [response.version / 10]
+    finally:
+        stop.set()
+        switching.join()
+    assert len(bench.logged()) == 2000
