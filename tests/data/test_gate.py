@@ -71,6 +71,8 @@ STOPS = [
     (sales(6, price=None), "price: missing; the schema has it as double"),
     (sales(6, extra=pa.array([1] * 400)), "extra: int64, which the schema does not have"),
     (sales(6, price=pa.array([70] * 400)), "price: int64 where the schema has double"),
+    (sales(6, price=pa.array(["free"] * 400)), "price: string where the schema has double"),
+    (sales(6, price=pa.array([[1.0]] * 400)), "price: list<double> where the schema has double"),
     (sales(6, id=None), "id: missing; the schema has it as int64"),
 ]
 QUARANTINES = [

@@ -159,6 +159,38 @@ def test_quality_passes_an_equal_revision_and_fails_a_worse_one() -> None:
     assert "a pass takes 274 pairs at least" in few.result.because
 
 
+def test_the_proof_of_safety_is_fair_at_the_margin() -> None:
+    """Over all ways that four requests of a ramp can go when the canary errs the margin more, its mean e-value is 1."""
+    margin, base, ramp = 0.1, (0.05, 0.2, 0.0, 0.4), (10, 20, 50, 50)
+    paths = itertools.product(itertools.product((Arm.STABLE, Arm.CANARY), (False, True)), repeat=4)
+    total = []
+    for path in paths:
+        chance = 1.0
+        for percent, rate, (where, failed) in zip(ramp, base, path, strict=True):
+            share = percent / 100 if where is Arm.CANARY else 1 - percent / 100
+            fails = rate + margin if where is Arm.CANARY else rate
+            chance *= share * (fails if failed else 1 - fails)
+        seen = Counter((percent, *one) for percent, one in zip(ramp, path, strict=True))
+        judgement = weigh_errors(ErrorCounts(requests=seen, failures={}), margin, 0.01)
+        total.append(chance * math.exp(judgement.numbers["errors.safe_log_e"]))
+    assert math.fsum(total) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_fewest_pairs_that_can_pass_do_pass() -> None:
+    """Revisions that never differ pass at the number of pairs that the judge names, and not one earlier."""
+    drawn = [outcome(n, Arm.CANARY, 50, loss=0.3, other_loss=0.3) for n in range(274)]
+    verdicts = [quality(margin=0.02)(Evidence(tuple(drawn[:n]))).verdict for n in (273, 274)]
+    assert verdicts == [MARGINAL, PASS]
+
+
+def test_a_canary_with_nothing_beside_it_is_not_safe() -> None:
+    """Four hundred good answers of a canary at 99 percent pass nothing as long as stable has answered nobody."""
+    alone = [outcome(n, Arm.CANARY, 99) for n in range(400)]
+    judgement = errors(margin=0.5)(Evidence(tuple(alone)))
+    assert judgement.numbers["errors.safe_log_e"] > math.log(100)
+    assert judgement.verdict is MARGINAL
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_has_a_worst_case_that_no_answer_exceeds(name: str) -> None:
     """No answer, a nonsense answer and a sure wrong answer cost the worst; a label that is no number is refused."""
@@ -166,6 +198,9 @@ def test_every_loss_has_a_worst_case_that_no_answer_exceeds(name: str) -> None:
     assert measure(None, 1.0) == measure(math.nan, 1.0) == measure(math.inf, 0.0) == measure.worst
     assert measure(0.0, 1.0) == pytest.approx(measure.worst)
     assert measure(1.0, 1.0) < 0.02
+    assert (
+        loss("log_loss")(0.999, 0.0) == loss("log_loss")(0.99, 0.0) == pytest.approx(loss("log_loss").worst)
+    )
     with pytest.raises(InvalidInput):
         measure(0.5, math.nan)
 

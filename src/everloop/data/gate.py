@@ -208,16 +208,13 @@ def _nulls(
 def _constant(
     name: str, column: ColumnProfile, earlier: list[ColumnProfile], thresholds: GateThresholds
 ) -> Iterator[Finding]:
-    value = column.constant
-    if value is None or column.count < thresholds.constant_rows:
+    value, alike = column.constant, [past for past in earlier if past.kind is column.kind]
+    if value is None or column.count < thresholds.constant_rows or not alike:
         return
-    if not all(past.count and past.constant is None for past in earlier):
+    if not all(past.count and past.constant is None for past in alike):
         return
     # A flag that is rarely true is constant in many a batch, by luck.
-    if (
-        max(_share_at(past, column) for past in earlier if past.kind is column.kind) ** column.count
-        < _BY_LUCK
-    ):
+    if max(_share_at(past, column) for past in alike) ** column.count < _BY_LUCK:
         rows = f"in all {column.count:,} rows that have a value"
         yield _quarantine("constant", name, f"{name}: {value} {rows}, and it varied in every batch before")
 

@@ -1,0 +1,278 @@
+"""What the year came to: a record of each month, one table, one plot, two sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+from sqlalchemy import Connection, func, select
+
+from everloop.app.output import out
+from everloop.data.datasets import list_batches
+from everloop.evaluation.metrics import evaluate
+from everloop.loop.decisions import Decision
+from everloop.loop.firings import list_firings
+from everloop.metadata.runs import list_runs
+from everloop.monitoring.labels import Labelled, labelled
+from everloop.monitoring.watch import champions_rows
+from everloop.records.data import DataVerdict
+from everloop.records.events import Event
+from everloop.records.models import CHAMPION
+from everloop.records.serving import RolloutState
+from everloop.registry.aliases import find_alias
+from everloop.registry.versions import list_versions
+from everloop.rollout.endpoints import list_rollouts
+from everloop.storage import ledger
+from everloop.storage.schema import labels, predictions
+from everloop.storage.workspace import Workspace
+from everloop.training.model import Model
+
+KINDS = ("on_demand", "schedule", "new_data", "decay", "drift")
+NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """One month of the kept-fresh champion beside the model frozen in January."""
+
+    month: int
+    flights: int
+    predictions: int
+    labels: int
+    champion: str
+    """Who was champion when the month was over."""
+    auc: float | None
+    auc_frozen: float | None
+    log_loss: float | None
+    log_loss_frozen: float | None
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Year:
+    """The whole of it."""
+
+    seconds: float
+    months: tuple[Month, ...]
+    triggers: Mapping[str, int]
+    data_gate: Mapping[str, int]
+    model_gate: Mapping[str, int]
+    rollouts: Mapping[str, int]
+    resumed_runs: int
+    lost_predictions: int
+    lost_labels: int
+    models: Mapping[str, str]
+    """Digest of each version: the same on every run of the demo."""
+
+
+def measure_month(
+    workspace: Workspace,
+    number: int,
+    begin: datetime,
+    end: datetime,
+    flights: int,
+    frozen: Model | None,
+    planted: Sequence[str],
+) -> Month:
+    """Read a month from the inference log, the labels and the ledger."""
+    with workspace.database.read() as tx:
+        rows = champions_rows(labelled(tx, endpoint="late", since=begin, until=end))
+        champion = find_alias(tx, "late", CHAMPION)
+        happened = [event for event in ledger.read(tx) if begin < event.time <= end]
+    known = [row for row in rows if row.label is not None]
+    fresh = evaluate(_scores(known), _truth(known)) if known else None
+    still = evaluate(_rescore(frozen, known), _truth(known)) if known and frozen is not None else None
+    return Month(
+        month=number,
+        flights=flights,
+        predictions=len(rows),
+        labels=len(known),
+        champion=f"late@{champion}",
+        auc=None if fresh is None or fresh.auc is None else fresh.auc.value,
+        auc_frozen=None if still is None or still.auc is None else still.auc.value,
+        log_loss=None if fresh is None else fresh.log_loss.value,
+        log_loss_frozen=None if still is None else still.log_loss.value,
+        events=(*planted, *(text for event in happened if (text := _told(event)) is not None)),
+    )
+
+
+def summarise(
+    workspace: Workspace, months: Sequence[Month], sent: int, labelled: int, *, seconds: float
+) -> Year:
+    """Count everything that the year did, from the workspace's own records."""
+    with workspace.database.read() as tx:
+        fired = Counter(
+            f.kind for f in list_firings(tx) if f.decision in (Decision.STARTED, Decision.COALESCED)
+        )
+        verdicts = Counter(batch.verdict for batch in list_batches(tx))
+        versions = list_versions(tx)
+        states = Counter(rollout.state for rollout in list_rollouts(tx))
+        resumed = sum(run.resumed > 0 for run in list_runs(tx))
+        logged, known = _logged(tx), tx.execute(select(func.count()).select_from(labels)).scalar_one()
+    ends = (RolloutState.PROMOTED, RolloutState.ROLLED_BACK, RolloutState.INCONCLUSIVE)
+    return Year(
+        seconds=round(seconds, 1),
+        months=tuple(months),
+        triggers={kind: fired[kind] for kind in KINDS},
+        data_gate={verdict.value: verdicts[verdict] for verdict in DataVerdict},
+        model_gate={
+            "passed": sum(v.passed for v in versions),
+            "refused": sum(not v.passed for v in versions),
+        },
+        rollouts={state.value: states[state] for state in ends},
+        resumed_runs=resumed,
+        lost_predictions=sent - logged,
+        lost_labels=labelled - known,
+        models={version.name: version.digest for version in versions},
+    )
+
+
+def draw(year: Year, path: Path) -> None:
+    """Two lines through the year: the champion that was kept fresh, and the model that was not."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    live = [month for month in year.months if month.log_loss is not None]
+    x = list(range(len(live)))
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
+    frozen, fresh = [m.log_loss_frozen or 0.0 for m in live], [m.log_loss or 0.0 for m in live]
+    axes.plot(x, frozen, color="#8a8f98", marker="o", label="frozen in January")
+    axes.plot(x, fresh, color="#0b7a75", marker="o", linewidth=2.5, label="kept fresh by everloop")
+    axes.fill_between(x, fresh, frozen, color="#0b7a75", alpha=0.12)
+    for place, month in enumerate(live):
+        if place == 0 or month.champion != live[place - 1].champion:
+            axes.annotate(
+                month.champion,
+                (place, fresh[place]),
+                (0, -16),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+    axes.set_xticks(x, [NAMES[month.month - 1] for month in live])
+    axes.set_ylabel("log loss on live flights (lower is better)")
+    axes.set_title("Will this flight be late? One year of New York flights", loc="left", fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def told(year: Year, folder: Path, picture: Path) -> None:
+    """The table, what it says, and where to look next."""
+    out.print()
+    out.print(year_table(year.months))
+    live = [m for m in year.months if m.log_loss is not None and m.log_loss_frozen is not None]
+    if live:
+        out.print()
+        out.print(verdict_of(live))
+    out.print(
+        f"\n{year.seconds:.0f} s. Triggers: {_counts(year.triggers)}. Data gate: {_counts(year.data_gate)}."
+    )
+    out.print(
+        f"Model gate: {_counts(year.model_gate)}. Rollouts: {_counts(year.rollouts)}. Resumed: {year.resumed_runs}."
+    )
+    out.print(
+        f"Plot: {picture}\nExplore: cd {folder} && everloop status, models late, lineage late@2, events, runs"
+    )
+
+
+def verdict_of(live: Sequence[Month]) -> str:
+    """Two sentences on what one should see."""
+    better = sum((m.log_loss or 0.0) <= (m.log_loss_frozen or 0.0) for m in live)
+    fresh = sum(m.log_loss or 0.0 for m in live) / len(live)
+    frozen = sum(m.log_loss_frozen or 0.0 for m in live) / len(live)
+    return (
+        f"Kept fresh, the model was at least as good as the one frozen in January in {better} of {len(live)} months, "
+        f"with a mean log loss of {fresh:.4f} against {frozen:.4f}.\n"
+        "Look at the months in which the frozen line climbs away: there the year had changed, and the loop had noticed."
+    )
+
+
+def year_table(months: Sequence[Month]) -> Table:
+    """One row for each month."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in (
+        "month",
+        "flights",
+        "predicted",
+        "labels",
+        "AUC",
+        "frozen",
+        "log loss",
+        "frozen",
+        "champion",
+    ):
+        table.add_column(name, justify="left" if name in ("month", "champion") else "right", no_wrap=True)
+    table.add_column("what happened, and why", overflow="fold")
+    for month in months:
+        table.add_row(*month_row(month))
+    return table
+
+
+def month_row(month: Month) -> tuple[str, ...]:
+    """The cells of one month."""
+    coverage = f"{month.labels / month.predictions:.0%}" if month.predictions else "–"
+    return (
+        NAMES[month.month - 1],
+        f"{month.flights:,}",
+        f"{month.predictions:,}",
+        coverage,
+        _number(month.auc),
+        _number(month.auc_frozen),
+        _number(month.log_loss),
+        _number(month.log_loss_frozen),
+        month.champion,
+        "; ".join(month.events),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
+
+
+def _told(event: Event) -> str | None:
+    """An event in a few words; None when the table does not need it."""
+    data = event.data
+    texts = {
+        "data.stopped": f"stop: {event.subject} {data.get('because')}",
+        "data.quarantined": f"quarantine: {event.subject} {data.get('because')}",
+        "trigger.started": f"{data.get('kind')}: {data.get('reason')}",
+        "trigger.coalesced": f"{data.get('kind')}: {data.get('reason')}",
+        "run.resumed": "run resumed",
+        "rollout.promoted": f"{event.subject} promoted",
+        "rollout.rolled_back": f"{event.subject} rolled back: {data.get('because')}",
+        "rollout.inconclusive": f"{event.subject} inconclusive",
+    }
+    if event.short_type == "model.registered" and data.get("gate") == "refused":
+        return f"{event.subject} refused by its gate"
+    return texts.get(event.short_type)
+
+
+def _scores(rows: Sequence[Labelled]) -> list[float]:
+    return [row.prediction.output or 0.0 for row in rows]
+
+
+def _truth(rows: Sequence[Labelled]) -> list[float]:
+    return [row.label or 0.0 for row in rows]
+
+
+def _rescore(model: Model, rows: Sequence[Labelled]) -> list[float]:
+    inputs = [row.prediction.inputs for row in rows]
+    columns = {f.name: [row.get(f.name) for row in inputs] for f in model.signature.inputs}
+    return model.infer(columns).tolist()  # type: ignore[no-any-return]
+
+
+def _logged(tx: Connection) -> int:
+    query = select(func.count(predictions.c.id.distinct()))
+    return tx.execute(query).scalar_one()

@@ -1,0 +1,29 @@
+"""Where the example projects are: beside the package in a wheel, in the repository of a source tree."""
+
+import shutil
+from pathlib import Path
+
+import everloop
+from everloop.errors import Conflict, ProjectError
+
+
+def copy_example(name: str, folder: Path) -> None:
+    """Copy an example project into a new or empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict(
+            f"{folder} exists and is not empty.", next_step="choose another folder, or empty this one."
+        )
+    source = _examples() / name
+    shutil.copytree(
+        source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".everloop")
+    )
+
+
+def _examples() -> Path:
+    package = Path(everloop.__file__).parent
+    for place in (package / "app" / "examples", package.parents[1] / "examples"):
+        if place.is_dir():
+            return place
+    raise ProjectError(
+        "this installation of everloop has no examples.", next_step="install it again: pip install everloop."
+    )
