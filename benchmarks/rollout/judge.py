@@ -31,7 +31,7 @@ from everloop.rollout.judge import (
     Judgement,
     Verdict,
     count_errors,
-    errors,
+    error_rate,
     quality,
     weigh_errors,
     weigh_pairs,
@@ -206,11 +206,11 @@ def cost(count: int, rounds: int) -> dict[str, float]:
     """Microseconds per outcome, medians of interleaved rounds."""
     stored = tuple(outcomes(0, count, harm=0.0, spread=0.06, fails=0.01))
     evidence = Evidence(stored)
-    error_counts, pairs, judge = count_errors(evidence), evidence.pairs(), errors() & quality()
+    error_counts, pairs, judge = count_errors(evidence), evidence.pairs(), error_rate() & quality()
     work: dict[str, Callable[[], object]] = {
         "running means (the floor)": partial(running_means, stored),
         "put in order": partial(Evidence, stored),
-        "errors": partial(errors(), evidence),
+        "errors": partial(error_rate(), evidence),
         "errors, from counts": partial(weigh_errors, error_counts, 0.02, ALPHA),
         "quality": partial(weigh_pairs, pairs, 0.01, ALPHA),
         "errors and quality": partial(judge, evidence),

@@ -161,9 +161,10 @@ def train(rows: pa.Table, trees: int, seed: int) -> Model:
     signature = infer_signature(rows, inputs=INPUTS, output="late")
     params = {
         "objective": "binary",
-        "num_leaves": 63,
+        "num_leaves": 31,
         "learning_rate": 0.1,
-        "min_data_in_leaf": 100,
+        "min_data_in_leaf": 200,
+        "feature_fraction": 0.5,
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -220,7 +221,7 @@ def keep_fresh(test_days: int = 7, trees: int = 80, seed: int = 7, at: str = "sc
 endpoint = Endpoint(
     "late",
     model=late,
-    rollout=Canary(steps=[20, 50], at_least=150, at_most_days=14, judge=error_rate() & quality(margin=0.01)),
+    rollout=Canary(steps=[20, 50], at_least=100, judge=error_rate(margin=0.05) & quality(margin=0.02)),
 )
 
 # ---- the monitors --------------------------------------------------------------------------------------------

@@ -18,8 +18,7 @@ from everloop.records.datasets import Dataset, between, not_null, one_of, unique
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 from everloop.rollout.endpoint import Endpoint
-from everloop.rollout.judge import errors as error_rate
-from everloop.rollout.judge import quality
+from everloop.rollout.judge import error_rate, quality
 
 if TYPE_CHECKING:
     from everloop.data.require import require

@@ -205,14 +205,14 @@ class TestKeys:
         )
         entities = pa.table(
             {
-                "c": [True, True, True, True, False],
-                "b": pa.array([2, 1, None, 1, 1], pa.int64()),
-                "a": ["x", "y", "x", None, "x"],
-                "t": [NOON] * 5,
+                "c": [True, True, True, True, True, False],
+                "b": pa.array([2, 1, None, None, 1, 1], pa.int64()),
+                "a": ["x", "y", "x", "y", None, "x"],
+                "t": [NOON] * 6,
             }
         )
         view = FeatureView("v", source="s", join_key=["a", "b", "c"], event_time="event", columns=["v"])
-        assert joined(view, source, entities).column("v_v").to_pylist() == [20, 30, None, None, None]
+        assert joined(view, source, entities).column("v_v").to_pylist() == [20, 30, None, None, None, None]
 
     @pytest.mark.parametrize(
         ("mine", "theirs"),
@@ -304,6 +304,12 @@ class TestRowsThatAsk:
             {"v_x": None, "v_count_1h": None, "v_x_total_1h": None, "w_x": None},
             {"v_x": 1, "v_count_1h": 1, "v_x_total_1h": 1, "w_x": 1},
         ]
+
+    def test_a_null_moment_is_no_moment_of_1970(self) -> None:
+        """Nor any other that a row could lie before."""
+        source = facts(("a", datetime(1960, 1, 1, tzinfo=UTC), 1))
+        assert newest(source, asking(None, NOON)) == [None, 1]
+        assert newest(source, asking(NOON, None)) == [1, None]
 
     def test_no_rows_get_no_answers_of_the_right_types(self) -> None:
         """An empty table has the same columns as a full one."""

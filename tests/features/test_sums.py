@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from everloop.features.sums import Summed, sum_floats, sum_integers
@@ -40,6 +40,11 @@ def nearest(exact: Fraction) -> float:
 
 @settings(deadline=None)
 @given(st.lists(FINITE | TIES, max_size=12))
+@example([2.0**64, 2.0**11])  # a tie: down to the even neighbour
+@example([2.0**64, 2.0**12, 2.0**11])  # a tie: up to the even neighbour
+@example([2.0**64, 2.0**11, 2.0**-200])  # no tie: the last digit of many decides
+@example([-(2.0**64), -(2.0**11), -5e-324])
+@example([1e308, 1e308, -1e308, -1e308])  # infinite on the way, not at the end
 def test_floats_are_summed_exactly_and_rounded_once(values: list[float]) -> None:
     """From subnormal to the largest, with every cancellation and tie."""
     expected = [nearest(sum(map(Fraction, values[:end]), Fraction(0))) for end in range(len(values) + 1)]

@@ -25,7 +25,7 @@ from everloop.rollout.judge import (
     Judgement,
     Verdict,
     count_errors,
-    errors,
+    error_rate,
     quality,
     weigh_errors,
     weigh_pairs,
@@ -186,7 +186,7 @@ def test_the_fewest_pairs_that_can_pass_do_pass() -> None:
 def test_a_canary_with_nothing_beside_it_is_not_safe() -> None:
     """Four hundred good answers of a canary at 99 percent pass nothing as long as stable has answered nobody."""
     alone = [outcome(n, Arm.CANARY, 99) for n in range(400)]
-    judgement = errors(margin=0.5)(Evidence(tuple(alone)))
+    judgement = error_rate(margin=0.5)(Evidence(tuple(alone)))
     assert judgement.numbers["errors.safe_log_e"] > math.log(100)
     assert judgement.verdict is MARGINAL
 
@@ -210,17 +210,17 @@ def test_no_evidence_is_never_a_pass() -> None:
     only_stable = [outcome(n, Arm.STABLE, 20, loss=0.1) for n in range(3_000)]
     for outcomes in ((), tuple(requests(1, 3_000)), tuple(only_stable)):
         assert quality()(Evidence(outcomes)).verdict is MARGINAL
-    assert errors()(Evidence()).verdict is MARGINAL
+    assert error_rate()(Evidence()).verdict is MARGINAL
     settled = [outcome(n, Arm.CANARY, 100) for n in range(3_000)] + [
         outcome(9_000 + n, Arm.STABLE, 0) for n in range(3_000)
     ]
-    assert errors()(Evidence(tuple(settled))).verdict is MARGINAL
+    assert error_rate()(Evidence(tuple(settled))).verdict is MARGINAL
 
 
 def test_a_canary_whose_requests_are_lost_is_no_safe_canary() -> None:
     """When the canary's outcomes never arrive the judge fails it, because the arms do not have their shares."""
     lost = tuple(one for one in requests(3, 2_000, percent=20) if one.arm is Arm.STABLE)
-    judgement = errors()(Evidence(lost))
+    judgement = error_rate()(Evidence(lost))
     assert judgement.verdict is FAIL
     assert "split as planned" in judgement.result.because
 
@@ -229,14 +229,14 @@ def test_a_unit_that_fails_again_and_again_is_counted_once() -> None:
     """Forty failures of one unlucky user in the canary say no more than its first."""
     calm = list(requests(5, 400, percent=50))
     unlucky = [outcome(1_000 + n, Arm.CANARY, 50, unit="unlucky", failed=True) for n in range(40)]
-    once, often = (errors()(Evidence((*calm, *unlucky[:n]))) for n in (1, 40))
+    once, often = (error_rate()(Evidence((*calm, *unlucky[:n]))) for n in (1, 40))
     assert once.numbers == often.numbers
     assert often.verdict is not FAIL
 
 
 def test_the_order_of_arrival_cannot_be_seen() -> None:
     """Shuffled rows give the same verdict, the same words and the same numbers to the last bit, also when units repeat."""
-    judge = errors() & quality()
+    judge = error_rate() & quality()
     drawn = [replace(one, unit=f"u{number % 150}") for number, one in enumerate(pairs(7, 500, harm=0.01))]
     # Two rows of one request at the same moment, one failed: ties must not be broken by arrival either.
     drawn += [outcome(9_999, Arm.CANARY, 50, unit="twice", failed=failed) for failed in (False, True)]
@@ -291,20 +291,28 @@ def test_a_judge_that_breaks_says_fail() -> None:
     )
 
 
+def test_outcomes_with_another_loss_are_not_judged() -> None:
+    """Log losses shown to a judge of Brier losses are no evidence of anything: it fails and says what it wants."""
+    drawn = tuple(outcome(n, Arm.CANARY, 50, loss=0.1, other_loss=4.6) for n in range(900))
+    judgement = quality()(Evidence(drawn))
+    assert judgement.verdict is FAIL
+    assert "the loss named 'brier'" in judgement.result.because
+
+
 def test_two_judges_of_the_same_thing_are_refused() -> None:
     """Joining two judges of errors, or of two losses, would count one proof twice; it is refused where it is written."""
     with pytest.raises(InvalidInput, match="both judge errors"):
-        errors() & errors(margin=0.1)
+        error_rate() & error_rate(margin=0.1)
     with pytest.raises(InvalidInput, match="both judge quality"):
-        quality() & (errors() & quality(loss="log_loss"))
-    assert (errors() & quality(loss="log_loss")).loss == "log_loss"
+        quality() & (error_rate() & quality(loss="log_loss"))
+    assert (error_rate() & quality(loss="log_loss")).loss == "log_loss"
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: errors(margin=0.0),
-        lambda: errors(alpha=1.0),
+        lambda: error_rate(margin=0.0),
+        lambda: error_rate(alpha=1.0),
         lambda: quality(margin=-0.1),
         lambda: quality(margin=math.nan),
         lambda: quality(loss="hinge"),
@@ -331,7 +339,7 @@ def test_a_share_is_read_from_either_arm() -> None:
 
 def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> None:
     """A good canary is promoted by the shipped judges, and its verdict repeats exactly from a copy of the rows."""
-    plan = Canary(steps=(20, 50), at_least=150, judge=errors(margin=0.05) & quality(margin=0.02))
+    plan = Canary(steps=(20, 50), at_least=150, judge=error_rate(margin=0.05) & quality(margin=0.02))
     drawn = [*pairs(1, 400, percent=20), *pairs(2, 600, percent=50, first=400)]
     copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[Outcome])
     first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed_days=1.0))
@@ -344,7 +352,7 @@ def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> N
 
 def test_a_bad_canary_is_taken_back_by_the_shipped_judge() -> None:
     """A canary that fails 8 % of its requests beside a stable revision at 1 % is rolled back at its first step."""
-    plan = Canary(judge=errors(), shadow=False)
+    plan = Canary(judge=error_rate(), shadow=False)
     bad = list(requests(4, 3_000, percent=20, stable=0.01, canary=0.08))
     end = advance(plan, plan.begin(), Observed(evidence=Evidence(tuple(bad)), elapsed_days=1.0))
     assert isinstance(end, Finished)

@@ -79,23 +79,13 @@ class Timeline:
             created = None if created is None else created[seen]
         if created is None:
             track = Track.of(keys, events)
-            return cls(
-                source_rows=source_rows,
-                keys=keys,
-                events=events,
-                known=events,
-                by_known=track,
-                latest=track.rows,
-            )
-        known = np.maximum(events, created)
-        track = Track.of(keys, known)
+            known, latest = events, track.rows
+        else:
+            known = np.maximum(events, created)
+            track = Track.of(keys, known)
+            latest = _latest(track.rows, _age_order(keys, events, created))
         return cls(
-            source_rows=source_rows,
-            keys=keys,
-            events=events,
-            known=known,
-            by_known=track,
-            latest=_latest(track.rows, _age_order(keys, events, created)),
+            source_rows=source_rows, keys=keys, events=events, known=known, by_known=track, latest=latest
         )
 
     def newest(self, asked: Questions, places: Ints) -> Ints:

@@ -9,7 +9,7 @@ from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
 from everloop.records.serving import RolloutState, Split
 from everloop.rollout.evidence import Evidence, Outcome
-from everloop.rollout.judge import Judge, Judgement, Verdict, errors, quality
+from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
 
 ALL_STABLE = Split(stable=100)
 ALL_CANARY = Split(stable=0, canary=100)
@@ -50,7 +50,7 @@ class Canary:
     the judge says fail, and also when the days are used up without a proof of safety, the stable revision has all traffic.
     What counts as seen is a request that was made under the step's own split, so the steps differ.
 
-    >>> plan = Canary(steps=(20, 50), judge=errors(), shadow=False)
+    >>> plan = Canary(steps=(20, 50), judge=error_rate(), shadow=False)
     >>> plan.begin()
     Position(step=0, split=Split(stable=80, canary=20), judgement=None)
     >>> rollout = plan.rollout()
@@ -71,7 +71,7 @@ class Canary:
     """Requests that each step must see: labelled and scored by both revisions when the judge reads labels."""
     at_most_days: float = 10.0
     """When to give up on a proof; the stable revision stays."""
-    judge: Judge = field(default_factory=lambda: errors() & quality())
+    judge: Judge = field(default_factory=lambda: error_rate() & quality())
     shadow: bool = True
     """Let both revisions score each request; takes twice the computing and needs far fewer requests."""
 
@@ -91,7 +91,7 @@ class Canary:
         if self.judge.loss is not None and not self.shadow:
             raise InvalidInput(
                 f"{self.judge.name} compares the two revisions on the same requests.",
-                next_step="leave shadow=True, or judge by errors() alone.",
+                next_step="leave shadow=True, or judge by error_rate() alone.",
             )
 
     def begin(self) -> Position:

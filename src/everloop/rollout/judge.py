@@ -54,7 +54,7 @@ class Judge:
 
     A judge that cannot be evaluated says fail: the stable revision keeps the traffic.
 
-    >>> (errors() & quality())(Evidence()).verdict
+    >>> (error_rate() & quality())(Evidence()).verdict
     <Verdict.MARGINAL: 'marginal'>
     >>> Judge("mine", ("mine",), lambda evidence: 1 / 0)(Evidence()).result.because
     "cannot be evaluated: ZeroDivisionError('division by zero')"
@@ -129,7 +129,7 @@ def count_errors(evidence: Evidence) -> ErrorCounts:
     )
 
 
-def errors(margin: float = 0.02, alpha: float = 0.01) -> Judge:
+def error_rate(margin: float = 0.02, alpha: float = 0.01) -> Judge:
     """Fail when the canary errs more often than the stable revision, pass when it errs less than `margin` more often.
 
     A canary that errs no more often is failed with a chance of at most `alpha` (and one more in a thousand when the traffic
@@ -139,7 +139,7 @@ def errors(margin: float = 0.02, alpha: float = 0.01) -> Judge:
     """
     _within("margin", margin)
     _within("alpha", alpha)
-    name = f"errors(margin={margin:g}, alpha={alpha:g})"
+    name = f"error_rate(margin={margin:g}, alpha={alpha:g})"
     return Judge(
         name, ("errors",), lambda evidence: weigh_errors(count_errors(evidence), margin, alpha, name)
     )
@@ -234,7 +234,12 @@ def weigh_pairs(
 ) -> Judgement:
     """The verdict on quality from requests that both revisions scored."""
     worst = loss_named(loss).worst
-    extra = [min(max(pair.extra_loss, -worst), worst) for pair in pairs]
+    extra = [pair.extra_loss for pair in pairs]
+    if any(abs(more) > worst for more in extra):
+        raise InvalidInput(
+            f"two answers cannot differ by more than {worst:g} of {loss}.",
+            next_step=f"give the outcomes the loss named {loss!r} that the judge reads.",
+        )
     harm = mean_above_zero(Gain(more, worst) for more in extra)
     safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)
     mean = math.fsum(extra) / len(extra) if extra else 0.0

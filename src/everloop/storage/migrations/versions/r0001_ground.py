@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=120), nullable=False),
         sa.Column("arm", sa.String(length=10), nullable=False),
         sa.Column("request_id", sa.String(length=200), nullable=False),
+        sa.Column("unit", sa.String(length=200), nullable=False),
         sa.Column("endpoint", sa.String(length=100), nullable=False),
         sa.Column("model", sa.String(length=100), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
