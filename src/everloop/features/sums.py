@@ -118,13 +118,16 @@ def _carried(sums: Sequence[Ints]) -> list[Ints]:
 def _from_digits(digits: Sequence[Ints], lowest: int) -> Floats:
     """Floats from digits of numbers that are not negative."""
     full = np.uint64(1 << _BITS)
-    head = np.zeros(len(digits[0]), np.uint64)  # the two highest digits from the first that is not zero
-    after, more = (
-        np.zeros_like(head),
-        np.zeros(len(head), np.bool_),
-    )  # the digit below, and whether any follows
-    place = np.zeros(len(head), np.int64)
-    met = np.zeros(len(head), np.bool_)
+    rows = len(digits[0])
+    head, place = (
+        np.zeros(rows, np.uint64),
+        np.zeros(rows, np.int64),
+    )  # the two highest digits, and where they stand
+    after, met = (
+        np.zeros(rows, np.uint64),
+        np.zeros(rows, np.bool_),
+    )  # the digit below them, and whether it was met
+    more = np.zeros(rows, np.bool_)  # whether any further digit is not zero
     for index in range(len(digits) - 1, -1, -1):
         digit = digits[index].astype(np.uint64)
         filled = head >= full
