@@ -108,12 +108,13 @@ plane = FeatureView("plane", source=planes, join_key="tailnum", event_time=None,
 late_features = FeatureService("late", [weather_then, carrier_lately, origin_lately, plane])
 
 SCHEDULE = ["carrier", "origin", "destination", "distance", "hour", "weekday", "planned_minutes"]
-INPUTS = [*SCHEDULE, *(name for name in late_features.features if name != "plane_built"), "plane_age"]
+LOOKED_UP = [*(name for name in late_features.features if name != "plane_built"), "plane_age"]
+INPUTS = [*SCHEDULE, *LOOKED_UP]
 
 
-def known_at_departure(rows: pa.Table, history: History, at: str = "scheduled_departure") -> pa.Table:
+def known_at_departure(rows: pa.Table, history: History) -> pa.Table:
     """What the model sees of each flight: one function, for training and for every request."""
-    joined = history.join(rows, at=at)
+    joined = history.join(rows, at="scheduled_departure")
     age = pc.subtract(pc.year(joined["scheduled_departure"]), joined["plane_built"])
     return joined.append_column("plane_age", age)
 
@@ -144,9 +145,9 @@ def validate(rows: pa.Table) -> pa.Table:
 
 
 @step
-def prepare(rows: pa.Table, history: History, at: str) -> pa.Table:
+def prepare(rows: pa.Table, history: History, also: str) -> pa.Table:
     """Join the features point in time: an arrival that has not happened yet is not seen."""
-    return known_at_departure(rows, history, at).select([*INPUTS, "late", "scheduled_departure"])
+    return known_at_departure(rows, history).select([*INPUTS, *also.split(), "late", "scheduled_departure"])
 
 
 @step
@@ -156,9 +157,9 @@ def split(rows: pa.Table, test_days: int) -> Split:
 
 
 @step
-def train(rows: pa.Table, trees: int, seed: int) -> Model:
+def train(rows: pa.Table, also: str, trees: int, seed: int) -> Model:
     """Gradient-boosted trees."""
-    signature = infer_signature(rows, inputs=INPUTS, output="late")
+    signature = infer_signature(rows, inputs=[*INPUTS, *also.split()], output="late", optional=LOOKED_UP)
     params = {
         "objective": "binary",
         "num_leaves": 31,
@@ -194,8 +195,11 @@ def evaluate(candidate: Model, champion: Model | None, baselines: Baselines, row
     return compare(
         candidate.predict_unseen(rows, time="scheduled_departure"),
         rows["late"].to_numpy(),
-        champion_scores=champion and champion.predict_unseen(rows, time="scheduled_departure"),
-        baselines={"constant": baselines.constant.predict(rows), "logistic": baselines.logistic.predict(rows)},
+        champion_scores=champion.predict_unseen(rows, time="scheduled_departure") if champion else None,
+        baselines={
+            "constant": baselines.constant.predict(rows),
+            "logistic": baselines.logistic.predict(rows),
+        },
         slices={"origin": rows["origin"].to_pylist(), "carrier": rows["carrier"].to_pylist()},
     )
 
@@ -207,11 +211,11 @@ def judge(evaluation: Evaluation) -> CheckResult:
 
 
 @pipeline
-def keep_fresh(test_days: int = 7, trees: int = 80, seed: int = 7, at: str = "scheduled_departure") -> None:
-    """From the newest data to a registered challenger."""
+def keep_fresh(test_days: int = 7, trees: int = 60, seed: int = 7, also: str = "") -> None:
+    """From the newest data to a registered challenger; `also` names further columns to learn from."""
     landed = validate(extract(flights))
-    train_rows, test_rows = split(prepare(landed, late_features, at), test_days)
-    candidate = train(train_rows, trees, seed)
+    train_rows, test_rows = split(prepare(landed, late_features, also), test_days)
+    candidate = train(train_rows, also, trees, seed)
     evaluation = evaluate(candidate, late.champion, simple(train_rows, seed), test_rows)
     register(late, candidate, judge(evaluation))
 
@@ -226,9 +230,16 @@ endpoint = Endpoint(
 
 # ---- the monitors --------------------------------------------------------------------------------------------
 
-performance = PerformanceMonitor("late_performance", endpoint, metric="log_loss", worse_by=0.03)
+performance = PerformanceMonitor(
+    "late_performance", endpoint, metric="log_loss", worse_by=0.1, window=timedelta(days=14)
+)
 inputs = DriftMonitor(
-    "late_inputs", endpoint, effect=0.25, ignore=["weather_temp", "weather_humid", "weather_pressure"]
+    "late_inputs",
+    endpoint,
+    window=timedelta(days=14),
+    effect=0.4,
+    deviations=0.9,
+    ignore=[name for name in INPUTS if name.startswith("weather_")],  # that seasons change is no news
 )
 
 # ---- the triggers: when to train again -----------------------------------------------------------------------
@@ -239,7 +250,7 @@ triggers = Triggers(
     new_data(flights, rows=50_000),
     decay(performance),
     drift(inputs),
-    cooldown=timedelta(days=5),
-    at_most=4,
+    cooldown=timedelta(days=12),
+    at_most=3,
     per=timedelta(days=30),
 )

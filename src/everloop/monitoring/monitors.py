@@ -77,8 +77,9 @@ class DriftMonitor:
     """Watches the inputs of live requests against the data that the champion was trained on.
 
     What moved is the verdict and always written down. Only a move in the columns of `alarm_on` (all, if empty)
-    that are not in `ignore`, by at least `effect`, is an alarm that a trigger reads: seasons move the weather
-    every month, and that is no reason to train.
+    that are not in `ignore` is an alarm that a trigger reads, and only if it is large: a distribution by `effect`
+    (0 the same, 1 no overlap), a mean by `deviations` of the training data. Seasons move the weather every month,
+    and that is no reason to train.
     """
 
     name: str
@@ -87,6 +88,7 @@ class DriftMonitor:
     window: timedelta
     at_least: int
     effect: float
+    deviations: float
     alarm_on: tuple[str, ...]
     ignore: tuple[str, ...]
 
@@ -98,15 +100,24 @@ class DriftMonitor:
         window: timedelta = timedelta(days=7),
         at_least: int = 200,
         effect: float = 0.1,
+        deviations: float = 0.5,
         alarm_on: Sequence[str] = (),
         ignore: Sequence[str] = (),
     ) -> None:
         _check_name(name)
         if not 0 < effect < 1:
             raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
+        if not deviations > 0:
+            raise InvalidInput(f"monitor {name}: deviations={deviations} must be above 0.")
         _check_spans(name, window, timedelta(0))
         _set(self, name=name, endpoint=endpoint.name, model=endpoint.model, window=window, at_least=at_least)
-        _set(self, effect=float(effect), alarm_on=tuple(alarm_on), ignore=tuple(ignore))
+        _set(
+            self,
+            effect=float(effect),
+            deviations=float(deviations),
+            alarm_on=tuple(alarm_on),
+            ignore=tuple(ignore),
+        )
 
 
 Monitor = PerformanceMonitor | DriftMonitor

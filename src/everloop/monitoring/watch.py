@@ -157,7 +157,14 @@ def _drift(
         )
     live = profile(_table(version, [row.prediction.inputs for row in rows]), edges=reference.edges())
     answer = drift(
-        reference, live, alarm=Alarm(columns=monitor.alarm_on, ignore=monitor.ignore, effect=monitor.effect)
+        reference,
+        live,
+        alarm=Alarm(
+            columns=monitor.alarm_on,
+            ignore=monitor.ignore,
+            effect=monitor.effect,
+            deviations=monitor.deviations,
+        ),
     )
     result = {"version": version.name, "requests": len(rows), **to_json(answer)}
     verdict = "alarm" if answer.alarm else "ok"

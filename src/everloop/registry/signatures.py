@@ -14,21 +14,26 @@ Columns = Mapping[str, Sequence[Scalar]]
 _MOST_CATEGORIES = 10_000
 
 
-def infer_signature(rows: pa.Table, *, inputs: Sequence[str], output: str = "score") -> Signature:
+def infer_signature(
+    rows: pa.Table, *, inputs: Sequence[str], output: str = "score", optional: Sequence[str] = ()
+) -> Signature:
     """The signature of a model that reads these columns of these rows.
 
     Text becomes categories in sorted order; whole numbers and booleans keep their kind; a column that holds
-    nulls here may hold them later.
+    nulls here may hold them later, and so may those in `optional`, which only happened to be complete.
 
     Raises InvalidInput for a column that is missing, or of a type that no model takes.
     """
+    strangers = [name for name in optional if name not in inputs]
+    if strangers:
+        raise InvalidInput(f"{', '.join(strangers)} cannot be optional: it is no input.")
     missing = [name for name in inputs if name not in rows.column_names]
     if missing:
         raise InvalidInput(f"there is no column {', '.join(missing)} among {', '.join(rows.column_names)}.")
     if len(set(inputs)) != len(inputs):
         raise InvalidInput("an input is named twice.")
     outputs = (Field(name=output, datatype=Datatype.FP64),)
-    return Signature(inputs=tuple(_field(name, rows[name]) for name in inputs), outputs=outputs)
+    return Signature(inputs=tuple(_field(name, rows[name], name in optional) for name in inputs), outputs=outputs)
 
 
 def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
@@ -72,9 +77,9 @@ def categorical_places(signature: Signature) -> list[int]:
     return [place for place, field in enumerate(signature.inputs) if field.datatype is Datatype.BYTES]
 
 
-def _field(name: str, column: pa.ChunkedArray) -> Field:
+def _field(name: str, column: pa.ChunkedArray, optional: bool) -> Field:
     kind = column.type
-    nullable = column.null_count > 0
+    nullable = optional or column.null_count > 0
     if pa.types.is_boolean(kind):
         return Field(name=name, datatype=Datatype.BOOL, nullable=nullable)
     if pa.types.is_integer(kind):

@@ -30,7 +30,12 @@ _LONGEST_PAUSE = 5.0
 _DRAIN_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's, so that the proxy is the one that closes
 _GRACEFUL_SECONDS = 10  # after so long a client that does not read its answer no longer holds up the exit
+_REQUEST_SECONDS = 30.0
 _MOST_HEAD = 64 * 1024
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: 48\r\nconnection: close\r\n\r\n"
+    b'{"error":"the request did not arrive in 30 s."}'
+)
 
 
 def serve(
@@ -122,7 +127,7 @@ class PredictionServer:
     def _serve(self, service: Service, follower: "Follower", on_ready: Callable[[str], None] | None) -> None:
         config = uvicorn.Config(
             App(service),
-            http=_BoundedHead,
+            http=_Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -245,6 +250,14 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # it ticks ten times a second
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, _Connection)
+                connection.close_if_slow(now)
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Nobody new, then every further answer announces the end of its connection, and only then are the idle
         # ones closed: a client whose next request is already on its way gets its answer.
@@ -265,13 +278,29 @@ class _Uvicorn(uvicorn.Server):
             self._captured_signals.clear()
 
 
-class _BoundedHead(HttpToolsProtocol):
-    """Uvicorn's connection, with a bound on what the parser keeps before it hands anything over.
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's connection, bounded in what the parser keeps before it hands anything over, and in time.
 
-    Bodies are bounded by the application; an address, a header or a trailer without end never gets there.
+    Bodies are bounded by the application; an address, a header or a trailer without end never gets there. The time
+    is looked at once a second by the server, because a timer for each request costs as much as its decoding.
     """
 
     _kept = 0
+    _since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+
+    def on_message_complete(self) -> None:
+        self._since = None
+        super().on_message_complete()
+
+    def close_if_slow(self, now: float) -> None:
+        """End a connection whose request has been on its way for too long."""
+        if self._since is not None and now - self._since > _REQUEST_SECONDS:
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._kept += len(data)
@@ -281,6 +310,7 @@ class _BoundedHead(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._kept = 0
+        self._since = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

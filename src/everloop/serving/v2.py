@@ -132,7 +132,7 @@ def _values(tensor: _Tensor, rows: int) -> list[Scalar]:
         raise _wrong_shape(tensor, f"[{rows}] or [{rows}, 1] as in the first input")
     if len(data) != rows:
         raise InvalidInput(f"input {shown(tensor.name)} has {len(data)} values for shape {tensor.shape}.")
-    if any(type(value) is list for value in data):
+    if type(data[0]) is list:  # a list further down is refused as a value of the wrong type
         return [_unpacked(tensor, row, value) for row, value in enumerate(data)]
     return data  # type: ignore[return-value]
 

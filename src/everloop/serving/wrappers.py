@@ -1,6 +1,5 @@
 """What stands around every route: each function takes the callable below it and gives one back."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -28,7 +27,6 @@ MOST_BYTES = 4 * 1024 * 1024
 """One body."""
 MOST_HELD = 256 * 1024 * 1024
 """All bodies that are in the house at one moment."""
-BODY_SECONDS = 30.0
 
 
 def measured(service: Service, call: Handler) -> Handler:
@@ -89,7 +87,7 @@ def guarded(_service: Service, call: Handler) -> Handler:
 
 
 def limited(service: Service, call: Handler) -> Handler:
-    """Read the body, but not more of it than may be, and not for ever."""
+    """Read the body, but not more of it than may be; how long it may take is the connection's business."""
 
     async def handle(request: Request) -> Response:
         if request.method != "POST":
@@ -128,14 +126,6 @@ async def _read_body(service: Service, request: Request) -> bytes:
         raise TooLarge(
             f"the body has {shown(declared.decode('latin-1'))} bytes; expected at most {MOST_BYTES}."
         )
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _receive(service, request)
-    except TimeoutError:
-        raise TooSlow(f"the body did not arrive in {BODY_SECONDS:g} s.") from None
-
-
-async def _receive(service: Service, request: Request) -> bytes:
     chunks: list[bytes] = []
     while True:
         message = await request.receive()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Connection, func, select
 
 from everloop.app.output import out
@@ -32,6 +34,10 @@ from everloop.storage.workspace import Workspace
 from everloop.training.model import Model
 
 KINDS = ("on_demand", "schedule", "new_data", "decay", "drift")
+_LINE = "{:<5}{:>7}{:>10}{:>7}{:>8}{:>8}{:>9}{:>8}  {}"
+_HEAD = _LINE.format(
+    "month", "flights", "predicted", "labels", "AUC", "frozen", "log loss", "frozen", "champion"
+)
 NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -196,30 +202,20 @@ def verdict_of(live: Sequence[Month]) -> str:
 
 
 def year_table(months: Sequence[Month]) -> Table:
-    """One row for each month."""
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in (
-        "month",
-        "flights",
-        "predicted",
-        "labels",
-        "AUC",
-        "frozen",
-        "log loss",
-        "frozen",
-        "champion",
-    ):
-        table.add_column(name, justify="left" if name in ("month", "champion") else "right", no_wrap=True)
-    table.add_column("what happened, and why", overflow="fold")
+    """Two rows for each month: its figures, and below them what happened and why."""
+    table = Table(box=None, header_style="dim", pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column(_HEAD, header_style="dim")
     for month in months:
-        table.add_row(*month_row(month))
+        table.add_row(Text(month_line(month)))
+        if month.events:
+            table.add_row(Padding(Text(" · ".join(month.events), style="dim"), (0, 0, 0, 5)))
     return table
 
 
-def month_row(month: Month) -> tuple[str, ...]:
-    """The cells of one month."""
+def month_line(month: Month) -> str:
+    """The figures of one month."""
     coverage = f"{month.labels / month.predictions:.0%}" if month.predictions else "–"
-    return (
+    return _LINE.format(
         NAMES[month.month - 1],
         f"{month.flights:,}",
         f"{month.predictions:,}",
@@ -229,7 +225,6 @@ def month_row(month: Month) -> tuple[str, ...]:
         _number(month.log_loss),
         _number(month.log_loss_frozen),
         month.champion,
-        "; ".join(month.events),
     )
 
 
@@ -244,19 +239,30 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _told(event: Event) -> str | None:
     """An event in a few words; None when the table does not need it."""
     data = event.data
-    texts = {
-        "data.stopped": f"stop: {event.subject} {data.get('because')}",
-        "data.quarantined": f"quarantine: {event.subject} {data.get('because')}",
-        "trigger.started": f"{data.get('kind')}: {data.get('reason')}",
-        "trigger.coalesced": f"{data.get('kind')}: {data.get('reason')}",
-        "run.resumed": "run resumed",
-        "rollout.promoted": f"{event.subject} promoted",
-        "rollout.rolled_back": f"{event.subject} rolled back: {data.get('because')}",
-        "rollout.inconclusive": f"{event.subject} inconclusive",
-    }
+    because = str(data.get("because") or "")
+    if event.short_type in ("trigger.started", "trigger.coalesced"):
+        return f"{data.get('kind')}: {_few_words(str(data.get('kind')), str(data.get('reason')))}"
     if event.short_type == "model.registered" and data.get("gate") == "refused":
         return f"{event.subject} refused by its gate"
+    texts = {
+        "data.stopped": f"stop: {event.subject} {because}",
+        "data.quarantined": f"quarantine: {event.subject} {because.split('; dewp')[0]}",
+        "run.resumed": "the next worker resumed the run",
+        "rollout.promoted": f"{event.subject} promoted",
+        "rollout.rolled_back": f"{event.subject} ROLLED BACK: {because.split(';')[0].removeprefix('fail: ')}",
+        "rollout.inconclusive": f"{event.subject} inconclusive: {because}",
+    }
     return texts.get(event.short_type)
+
+
+def _few_words(kind: str, reason: str) -> str:
+    if kind == "drift":
+        return f"{reason.split(':')[0]} moved"
+    if kind == "decay":
+        return f"log loss {reason.split(' (')[0]}"
+    if kind == "schedule":
+        return "every quarter"
+    return reason
 
 
 def _scores(rows: Sequence[Labelled]) -> list[float]:

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.demo.report import Month, month_row, year_table
+from everloop.app.demo.report import Month, month_line, year_table
 from everloop.app.output import out
 
 
@@ -55,7 +55,7 @@ class Stage:
         """A month is over."""
         self._months.append(month)
         if not out.is_terminal:
-            out.print("  ".join(month_row(month)), soft_wrap=True, markup=False)
+            out.print(month_line(month), " · ".join(month.events), soft_wrap=True, markup=False)
 
     def _picture(self) -> Group:
         head = Table.grid(padding=(0, 2))

@@ -284,9 +284,9 @@ class _Play:
         self.stage.say(f"planted: {what}")
 
     def _leak(self) -> None:
-        """A colleague joins the features as of landing: the offline gate is delighted, and live traffic is not."""
-        self._plant("a challenger that has seen the future in training")
-        self._start("planted: features joined as of landing", {"at": "landed_at"})
+        """A colleague also learns from the departure delay: the gate is delighted, but nobody can send it in time."""
+        self._plant("a challenger that learned from what is not known at scheduled departure")
+        self._start("planted: learns from departure_delay, too", {"also": "departure_delay"})
         self._look(kill=False)
 
     def _kill_a_worker(self) -> None:
