@@ -5,23 +5,26 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from everloop.errors import Corrupted, NotReady
 from everloop.records.serving import Arm, Prediction, Scalar
 from everloop.storage.database import Database
-from everloop.storage.schema import predictions
+from everloop.storage.schema import UtcTime, predictions
 
 _logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 5.0
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | None]).decode
-_PLAIN = tuple(column.name for column in predictions.c if column.name not in ("arm", "inputs"))
+_COLUMNS = tuple(column.name for column in predictions.c)
+_PLAIN = tuple(name for name in _COLUMNS if name not in ("arm", "inputs"))
+_utc = UtcTime().process_bind_param
 
 
 class _Mark(threading.Event):
@@ -202,10 +205,34 @@ def _is_final(error: Exception) -> bool:
 
 def insert_predictions(tx: Connection, rows: Iterable[Prediction]) -> None:
     """Write predictions; one that is there already is left alone, so a repeated commit changes nothing."""
-    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
     values = [_to_row(row) for row in rows]
-    if values:
-        tx.execute(dialect.insert(predictions).on_conflict_do_nothing(), values)
+    if tx.dialect.name == "sqlite":
+        _insert_packed(tx, values)
+    elif values:
+        tx.execute(postgresql.insert(predictions).on_conflict_do_nothing(), values)
+
+
+def _insert_packed(tx: Connection, values: Sequence[Mapping[str, Any]]) -> None:
+    # Many rows in one statement: Python's driver gives the interpreter to another thread at each one, and the
+    # server's own thread waits for it to come back. Row by row costs four times as much of both.
+    start = 0
+    while left := len(values) - start:
+        size = 1 << min(left.bit_length() - 1, 8)  # powers of two, so that few statements are ever prepared
+        chunk = values[start : start + size]
+        flat = [
+            _utc(row[name], tx.dialect) if name == "time" else row[name] for row in chunk for name in _COLUMNS
+        ]
+        tx.exec_driver_sql(_packed_insert(size), tuple(flat))
+        start += size
+
+
+@lru_cache(maxsize=16)
+def _packed_insert(rows: int) -> str:
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    return (
+        f"INSERT INTO {predictions.name} ({', '.join(_COLUMNS)}) "
+        f"VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
+    )
 
 
 def logged(
@@ -260,8 +287,8 @@ def _inputs(prediction_id: str, packed: bytes) -> Mapping[str, Scalar]:
         raise Corrupted(f"the inputs of prediction {prediction_id} cannot be read: {error}.") from error
 
 
-def _to_row(prediction: Prediction) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(prediction, name) for name in _PLAIN}
+def _to_row(prediction: Prediction) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(prediction, name) for name in _PLAIN}
     row["arm"] = prediction.arm.value
     row["inputs"] = _encode(prediction.inputs)
     return row

@@ -92,23 +92,18 @@ class Contract:
 
     def column(self, name: str, datatype: str, values: Sequence[Scalar]) -> Sequence[Scalar]:
         """One input's values, converted to the input's own type; raises InvalidInput for what does not fit."""
-        converters = self._columns.get(name)
-        if converters is None:
-            raise self._unknown(name)
-        convert = converters.get(datatype)
-        if convert is None:
-            raise InvalidInput(
-                f"input {name!r} has datatype {shown(datatype)}; "
-                f"the model takes {self._natural[name]} and accepts {', '.join(converters)}."
-            )
+        try:
+            convert = self._columns[name][datatype]
+        except KeyError:
+            raise self._refusal(name, datatype) from None
         return convert(values)
 
     def check_names(self, names: Iterable[str], where: str = "") -> None:
         """Refuse inputs that the model does not know, then inputs that it lacks."""
-        given = frozenset(names)
-        if given == self._known:
+        given = names if isinstance(names, dict) else dict.fromkeys(names)
+        if given.keys() == self._known:
             return
-        for name in given - self._known:
+        for name in given.keys() - self._known:
             raise self._unknown(name, where)
         missing = [name for name in self.names if name not in given]
         raise InvalidInput(
@@ -145,6 +140,14 @@ class Contract:
         for name in names:
             if name not in known:
                 raise InvalidInput(f"output {shown(name)} is unknown; expected {_list(known)}.")
+
+    def _refusal(self, name: str, datatype: str) -> InvalidInput:
+        if name not in self._known:
+            return self._unknown(name)
+        return InvalidInput(
+            f"input {name!r} has datatype {shown(datatype)}; "
+            f"the model takes {self._natural[name]} and accepts {', '.join(self._columns[name])}."
+        )
 
     def _unknown(self, name: str, where: str = "") -> InvalidInput:
         return InvalidInput(f"{where}input {shown(name)} is unknown; expected {_list(self.names)}.")
@@ -211,6 +214,7 @@ def _list(names: Sequence[str]) -> str:
 
 _Reader: TypeAlias = Callable[[Scalar], Scalar]
 _BITS = {f"{sign}INT{bits}": (sign, bits) for bits in (64, 32, 16, 8) for sign in ("", "U")}
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _FP32_LIMIT = 3.4028235677973366e38  # from here on a double rounds to infinity as a single
 
 
@@ -275,16 +279,31 @@ def _converters(field: Field) -> Mapping[str, _Converter]:
 
 
 def _converter(field: Field, datatype: str, read: _Reader) -> _Converter:
-    same = _SAME.get(datatype)
-
-    def convert(values: Sequence[Scalar]) -> Sequence[Scalar]:
-        if same is not None:
-            for value in values:
-                if type(value) is not same:
-                    break
-            else:
-                return values
+    def slow(values: Sequence[Scalar]) -> Sequence[Scalar]:
         return [_read_value(field, datatype, read, row, value) for row, value in enumerate(values)]
+
+    if datatype == field.datatype is Datatype.INT64:
+        return _unless_whole(slow)
+    same = _SAME.get(datatype)
+    return slow if same is None else _unless_same(same, slow)
+
+
+def _unless_same(same: type, slow: _Converter) -> _Converter:
+    def convert(values: Sequence[Scalar]) -> Sequence[Scalar]:
+        for value in values:
+            if type(value) is not same:
+                return slow(values)
+        return values
+
+    return convert
+
+
+def _unless_whole(slow: _Converter) -> _Converter:
+    def convert(values: Sequence[Scalar]) -> Sequence[Scalar]:
+        for value in values:
+            if type(value) is not int or not _LEAST <= value <= _MOST:
+                return slow(values)
+        return values
 
     return convert
 

@@ -32,10 +32,6 @@ _KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's, so that the proxy is 
 _GRACEFUL_SECONDS = 10  # after so long a client that does not read its answer no longer holds up the exit
 _REQUEST_SECONDS = 30.0
 _MOST_HEAD = 64 * 1024
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: 48\r\nconnection: close\r\n\r\n"
-    b'{"error":"the request did not arrive in 30 s."}'
-)
 
 
 def serve(
@@ -299,7 +295,6 @@ class _Connection(HttpToolsProtocol):
     def close_if_slow(self, now: float) -> None:
         """End a connection whose request has been on its way for too long."""
         if self._since is not None and now - self._since > _REQUEST_SECONDS:
-            self.transport.write(_TOO_SLOW)
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """Open Inference Protocol, version 2, over REST: bytes to a request, and an answer to bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -69,11 +69,15 @@ def read(body: bytes, contract: Contract) -> InferenceRequest:
     """
     sent = decode(_decoder, body)
     rows = _rows(sent.inputs)
+    shapes = ([rows], [rows, 1])
     columns: dict[str, Sequence[Scalar]] = {}
     for tensor in sent.inputs:
-        if tensor.name in columns:
-            raise InvalidInput(f"input {shown(tensor.name)} is sent twice.")
-        columns[tensor.name] = contract.column(tensor.name, tensor.datatype, _values(tensor, rows))
+        data = tensor.data
+        if data is None or len(data) != rows or tensor.shape not in shapes or tensor.name in columns:
+            raise _refusal(tensor, rows, columns)
+        # A list further down is refused as a value of the wrong type.
+        values = _unpacked(tensor, data) if type(data[0]) is list else data
+        columns[tensor.name] = contract.column(tensor.name, tensor.datatype, values)  # type: ignore[arg-type]
     contract.check_names(columns)
     _check_outputs(sent, contract)
     return InferenceRequest(
@@ -123,28 +127,27 @@ def _rows(tensors: Sequence[_Tensor]) -> int:
     return checked_rows(shape[0])
 
 
-def _values(tensor: _Tensor, rows: int) -> list[Scalar]:
-    """The tensor's values in a flat list, one for each row."""
-    data = tensor.data
-    if data is None:
-        raise InvalidInput(f"input {shown(tensor.name)} has no data; {_why_no_data(tensor)}")
-    if tensor.shape != [rows] and tensor.shape != [rows, 1]:
-        raise _wrong_shape(tensor, f"[{rows}] or [{rows}, 1] as in the first input")
-    if len(data) != rows:
-        raise InvalidInput(f"input {shown(tensor.name)} has {len(data)} values for shape {tensor.shape}.")
-    if type(data[0]) is list:  # a list further down is refused as a value of the wrong type
-        return [_unpacked(tensor, row, value) for row, value in enumerate(data)]
-    return data  # type: ignore[return-value]
+def _refusal(tensor: _Tensor, rows: int, columns: Container[str]) -> InvalidInput:
+    if tensor.name in columns:
+        return InvalidInput(f"input {shown(tensor.name)} is sent twice.")
+    if tensor.data is None:
+        return InvalidInput(f"input {shown(tensor.name)} has no data; {_why_no_data(tensor)}")
+    if tensor.shape not in ([rows], [rows, 1]):
+        return _wrong_shape(tensor, f"[{rows}] or [{rows}, 1] as in the first input")
+    return InvalidInput(f"input {shown(tensor.name)} has {len(tensor.data)} values for shape {tensor.shape}.")
 
 
-def _unpacked(tensor: _Tensor, row: int, value: Scalar | list[Scalar]) -> Scalar:
+def _unpacked(tensor: _Tensor, data: Sequence[Scalar | list[Scalar]]) -> list[Scalar]:
     # Row-major data may come as it is nested: [[1], [2]] for the shape [2, 1].
-    if len(tensor.shape) == 2 and isinstance(value, list) and len(value) == 1:
-        return value[0]
-    raise InvalidInput(
-        f"input {shown(tensor.name)}, row {row} does not fit shape {tensor.shape}; "
-        "expected one value, nested only in the shape [n, 1] and then in every row."
-    )
+    values: list[Scalar] = []
+    for row, value in enumerate(data):
+        if len(tensor.shape) != 2 or not isinstance(value, list) or len(value) != 1:
+            raise InvalidInput(
+                f"input {shown(tensor.name)}, row {row} does not fit shape {tensor.shape}; "
+                "expected one value, nested only in the shape [n, 1] and then in every row."
+            )
+        values.append(value[0])
+    return values
 
 
 def _wrong_shape(tensor: _Tensor, expected: str) -> InvalidInput:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.padding import Padding
 from rich.table import Table
@@ -34,7 +35,7 @@ from everloop.storage.workspace import Workspace
 from everloop.training.model import Model
 
 KINDS = ("on_demand", "schedule", "new_data", "decay", "drift")
-_LINE = "{:<5}{:>7}{:>10}{:>7}{:>8}{:>8}{:>9}{:>8}  {}"
+_LINE = "{:<5}{:>8}{:>11}{:>7}{:>8}{:>8}{:>9}{:>8}  {}"
 _HEAD = _LINE.format(
     "month", "flights", "predicted", "labels", "AUC", "frozen", "log loss", "frozen", "champion"
 )
@@ -153,21 +154,30 @@ def draw(year: Year, path: Path) -> None:
     axes.fill_between(x, fresh, frozen, color="#0b7a75", alpha=0.12)
     for place, month in enumerate(live):
         if place == 0 or month.champion != live[place - 1].champion:
-            axes.annotate(
-                month.champion,
-                (place, fresh[place]),
-                (0, -16),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
+            _name(axes, month.champion, place, fresh[place])
     axes.set_xticks(x, [NAMES[month.month - 1] for month in live])
     axes.set_ylabel("log loss on live flights (lower is better)")
     axes.set_title("Will this flight be late? One year of New York flights", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def _name(axes: Any, champion: str, x: int, y: float) -> None:
+    """The champion that ended the month, below its point."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
+    axes.annotate(
+        champion,
+        (x, y),
+        (0, -18),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color="#0b7a75",
+        bbox=box,
+    )
 
 
 def told(year: Year, folder: Path, picture: Path) -> None:
