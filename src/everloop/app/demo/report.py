@@ -79,17 +79,17 @@ class Year:
 def measure_month(
     workspace: Workspace,
     number: int,
-    begin: datetime,
-    end: datetime,
+    traffic: tuple[datetime, datetime],
+    story: tuple[datetime, datetime],
     flights: int,
     frozen: Model | None,
     planted: Sequence[str],
 ) -> Month:
-    """Read a month from the inference log, the labels and the ledger."""
+    """Read a month from the inference log, the labels and the ledger: its traffic, and what happened meanwhile."""
     with workspace.database.read() as tx:
-        rows = champions_rows(labelled(tx, endpoint="late", since=begin, until=end))
+        rows = champions_rows(labelled(tx, endpoint="late", since=traffic[0], until=traffic[1]))
         champion = find_alias(tx, "late", CHAMPION)
-        happened = [event for event in ledger.read(tx) if begin < event.time <= end]
+        happened = [event for event in ledger.read(tx) if story[0] < event.time <= story[1]]
     known = [row for row in rows if row.label is not None]
     fresh = evaluate(_scores(known), _truth(known)) if known else None
     still = evaluate(_rescore(frozen, known), _truth(known)) if known and frozen is not None else None

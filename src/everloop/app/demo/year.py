@@ -49,8 +49,8 @@ STRIDE = timedelta(days=2)
 
 COLUMN_MISSING = 3
 WORKER_KILLED = 5
-CELSIUS = 7
-LEAKING = 9
+LEAKING, LEAKING_DAY = 7, 17
+CELSIUS = 8
 """Months in which something is planted; the output says so each time."""
 
 
@@ -62,7 +62,7 @@ def play(folder: Path, *, json_file: Path | None, months: int = 12) -> Year:
         world = World.load()
         clock = _prepare(folder)
         here = stack.enter_context(opened(folder))
-        play = _Play(here=here, clock=clock, world=world, stage=stage, stack=stack)
+        play = _Play(here=here, clock=clock, world=world, stage=stage, stack=stack, months=months)
         lived = [play.month(number) for number in range(1, months + 1)]
         year = summarise(
             here.workspace, lived, play.sent, play.labelled, seconds=time.perf_counter() - started
@@ -92,6 +92,10 @@ def _midnight(month: int) -> datetime:
     return datetime(year, month, 1, tzinfo=NEW_YORK).astimezone(UTC)
 
 
+def _noon_after(midnight: datetime) -> datetime:
+    return midnight.replace(hour=12)
+
+
 @dataclass(slots=True)
 class _Play:
     """The world's clockwork. It hands over data, requests and labels; what follows is everloop's doing."""
@@ -101,6 +105,7 @@ class _Play:
     world: World
     stage: Stage
     stack: ExitStack
+    months: int
     controller: Controller = field(init=False)
     worker: Worker = field(init=False)
     project: ModuleType = field(init=False)
@@ -109,6 +114,9 @@ class _Play:
     flying: dict[str, Asked] = field(default_factory=dict)
     outcomes: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
     planted: list[str] = field(default_factory=list)
+    asking: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
+    loaded: set[int] = field(default_factory=set)
+    leaked: bool = False
 
     def __post_init__(self) -> None:
         self.controller = self.here.controller()
@@ -127,13 +135,15 @@ class _Play:
         return 0 if self.client is None else self.client.labelled
 
     def month(self, number: int) -> Month:
-        """One month: traffic while it lasts, its data when it is over."""
+        """One month: traffic while it lasts, and its data on the next day at noon, when every flight has landed."""
         self.planted = []
         begin, end = _midnight(number), _midnight(number + 1)
-        if self.client is not None:
+        before, close = _noon_after(begin), _noon_after(end)
+        if self.client is None:
+            self.clock.set(close)
+        else:
             self._live(number, end)
-        self.clock.set(end)
-        self._send_labels(end)
+            self._live(number + 1, close)
         self._arrive(number)
         self._look(kill=number == WORKER_KILLED)
         if number == 1:
@@ -141,8 +151,8 @@ class _Play:
         month = measure_month(
             self.here.workspace,
             number,
-            begin,
-            end,
+            (begin, end),
+            (before, close),
             self.world.flights(number).num_rows,
             self.frozen,
             self.planted,
@@ -152,26 +162,32 @@ class _Play:
 
     # ---- while a month goes by
 
-    def _live(self, number: int, end: datetime) -> None:
-        asked = list(self._requests(number))
+    def _live(self, number: int, until: datetime) -> None:
+        """Flights of the month ask until a moment; labels come as they land; everloop looks every other day."""
+        self._load(number)
         now = self.clock()
-        while now < end:
-            now = min(now + STRIDE, end)
+        while now < until:
+            now = min(now + STRIDE, until)
             self.stage.date(now)
-            while asked and asked[0][1] < now:
-                self._ask(*asked.pop(0))
+            while self.asking and self.asking[0][1] < now:
+                self._ask(*self.asking.pop(0))
             self.clock.set(now)
             self._send_labels(now)
             self._look(kill=False)
-            if number == LEAKING and now.astimezone(NEW_YORK).day == 17:
+            if now.astimezone(NEW_YORK).month == LEAKING and not self.leaked and now.day >= LEAKING_DAY:
                 self._leak()
+
+    def _load(self, number: int) -> None:
+        if number in self.loaded or number > self.months:
+            return
+        self.loaded.add(number)
+        began = self.clock()  # nobody can ask a server that is not up yet
+        self.asking += [asked for asked in self._requests(number) if asked[1] >= began]
 
     def _requests(self, number: int) -> Iterator[tuple[str, datetime, dict[str, object]]]:
         """A sample of the month's flights with what is known of each at its scheduled departure."""
         sample = self.world.requests(number, REQUESTS, SEED)
-        rows = self.project.known_at_departure(
-            sample, History(self.project.late_features, self._sources(number))
-        )
+        rows = self.project.known_of(sample, History(self.project.late_features, self._sources(number)))
         plain = rows_of(rows, ["flight_id", "scheduled_departure", "late", "landed_at", *self.project.INPUTS])
         for row in plain:
             if row["late"] is not None:
@@ -284,9 +300,10 @@ class _Play:
         self.stage.say(f"planted: {what}")
 
     def _leak(self) -> None:
-        """A colleague also learns from the departure delay: the gate is delighted, but nobody can send it in time."""
-        self._plant("a challenger that learned from what is not known at scheduled departure")
-        self._start("planted: learns from departure_delay, too", {"also": "departure_delay"})
+        """A colleague joins the features as of landing: the offline gate is delighted, and live traffic is not."""
+        self.leaked = True
+        self._plant("a challenger that has seen the future in training")
+        self._start("planted: features as of landing", {"at": "landed_at"})
         self._look(kill=False)
 
     def _kill_a_worker(self) -> None:
