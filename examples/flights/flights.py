@@ -229,7 +229,7 @@ inputs = DriftMonitor(
 
 triggers = Triggers(
     keep_fresh,
-    schedule("0 6 1 */3 *", zone="America/New_York"),
+    schedule("0 9 1 5,8,11 *", zone="America/New_York"),
     new_data(flights, rows=50_000),
     decay(performance),
     drift(inputs),

@@ -48,7 +48,7 @@ STRIDE = timedelta(days=2)
 """How far the simulated clock goes between two looks of the controller."""
 
 COLUMN_MISSING = 3
-WORKER_KILLED = 5
+WORKER_KILLED = 6
 LEAKING, LEAKING_DAY = 7, 17
 CELSIUS = 8
 """Months in which something is planted; the output says so each time."""
