@@ -17,6 +17,7 @@ endif
 define BENCHMARKS
 benchmarks/data/profile.py --rows 20000 --repeats 1
 benchmarks/features/point_in_time.py --rows 20000 --entities 2000 --runs 1
+benchmarks/pipelines/durable_step.py --steps 10 --repeats 1
 benchmarks/rollout/judge.py --runs 20 --pair-runs 5 --outcomes 500
 benchmarks/serving/one_row.py --rounds 1 --requests 200
 endef
@@ -60,13 +61,13 @@ lock: setup  ## choose the newest libraries that pyproject.toml allows, and writ
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "everloop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "everloop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
 		echo "Next: name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@if [ -n "$(filter anew,$^)" ] || ! [ -x $(BIN)/python ]; then \
 		echo "making $(VENV) with $$($(PYTHON) --version)"; \
 		if [ -f $(VENV)/pyvenv.cfg ]; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ import uvloop
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Scalar, Split, Traffic
-from everloop.registry.versions import register_version
+from everloop.registry.versions import get_version, register_version
 from everloop.rollout.endpoints import write_traffic
 from everloop.serving.server import serve
 from everloop.settings import Settings, Trust
@@ -52,7 +53,8 @@ ROW: Mapping[str, Scalar] = {
     "distance": 1400,
     "carrier": "UA",
     "origin": "AA",
-} | {f"x{n}": n + 0.5 for n in range(6)}
+    **{f"x{n}": n + 0.5 for n in range(6)},
+}
 
 
 def make(root: Path) -> Workspace:
@@ -137,19 +139,21 @@ def bare(model: Model) -> Callable[..., Awaitable[None]]:
     return app
 
 
-def run_server(kind: str, root: Path, port: int) -> None:
-    """One of the two, in this process."""
+def run_server(kind: str, root: Path) -> None:
+    """One of the two, in this process; prints its port."""
     workspace = open_workspace(Settings(root=root, module="project"))
     if kind == "everloop":
-        serve(workspace, "late", port=port, on_ready=lambda _url: print("ready", flush=True))
+        serve(workspace, "late", port=0, on_ready=lambda url: print(url.rpartition(":")[2], flush=True))
         return
     with workspace.database.read() as tx:
-        digest = tx.exec_driver_sql("SELECT digest FROM model_versions").scalar_one()
+        digest = get_version(tx, "late", 1).digest
     app = bare(load_model(workspace.blobs, digest, trust=Trust()))
-    print("ready", flush=True)
-    uvicorn.run(
-        app, port=port, http="httptools", loop="uvloop", lifespan="off", log_config=None, access_log=False
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(
+        app, http="httptools", loop="uvloop", lifespan="off", log_config=None, access_log=False
     )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 # The client: as little as can be, so that the server is what is measured.
@@ -225,18 +229,15 @@ def measure(rounds: int, requests: int) -> None:
         for field in INPUTS
     ]
     request = http(json.dumps({"id": "r", "inputs": inputs}).encode())
-    ports = {"bare": 18081, "everloop": 18082}
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder)).close()
         command = [sys.executable, __file__, "--root", folder]
         servers = {
-            kind: subprocess.Popen([*command, "--serve", kind, "--port", str(port)], stdout=subprocess.PIPE)
-            for kind, port in ports.items()
+            kind: subprocess.Popen([*command, "--serve", kind], stdout=subprocess.PIPE, text=True)
+            for kind in ("bare", "everloop")
         }
         try:
-            for server in servers.values():
-                assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-            time.sleep(1)  # the bare server says so before it listens
+            ports = {kind: _port(server) for kind, server in servers.items()}
             for connections in (1, 64):
                 take_turns(servers, ports, request, connections, rounds, requests)
         finally:
@@ -245,8 +246,13 @@ def measure(rounds: int, requests: int) -> None:
                 server.wait()
 
 
+def _port(server: subprocess.Popen[str]) -> int:
+    assert server.stdout is not None
+    return int(server.stdout.readline())
+
+
 def take_turns(
-    servers: Mapping[str, subprocess.Popen[bytes]],
+    servers: Mapping[str, subprocess.Popen[str]],
     ports: Mapping[str, int],
     request: bytes,
     connections: int,
@@ -282,9 +288,8 @@ if __name__ == "__main__":
     arguments.add_argument("--requests", type=int, default=3000)
     arguments.add_argument("--serve", choices=["bare", "everloop"], help=argparse.SUPPRESS)
     arguments.add_argument("--root", type=Path, help=argparse.SUPPRESS)
-    arguments.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.serve:
-        run_server(given.serve, given.root, given.port)
+        run_server(given.serve, given.root)
     else:
         measure(given.rounds, given.requests)

@@ -230,7 +230,7 @@ inputs = DriftMonitor(
 triggers = Triggers(
     keep_fresh,
     schedule("0 9 1 5,8,11 *", zone="America/New_York"),
-    new_data(flights, rows=50_000),
+    new_data(flights, rows=50_000, or_changed=True),
     decay(performance),
     drift(inputs),
     cooldown=timedelta(days=12),

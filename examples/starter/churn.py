@@ -107,7 +107,7 @@ def evaluate(candidate: Model, champion: Model | None, baseline: Model, rows: pa
     return compare(
         candidate.predict_unseen(rows, time="renews_at"),
         rows["left"].to_numpy(),
-        champion_scores=champion and champion.predict_unseen(rows, time="renews_at"),
+        champion_scores=None if champion is None else champion.predict_unseen(rows, time="renews_at"),
         baselines={"constant": baseline.predict(rows)},
         slices={"plan": rows["plan"].to_pylist()},
     )

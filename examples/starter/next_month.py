@@ -40,7 +40,7 @@ def write_month(folder: Path, number: int) -> Path:
 
 def _renewal(chance: random.Random, number: int, begin: datetime) -> dict[str, object]:
     plan = chance.choices(["basic", "plus", "team"], [5, 4, 1])[0]
-    price = PRICES[plan] * (1 + 0.04 * number)  # it rises a little every month, and customers notice
+    price = PRICES[plan] * (1 + 0.1 * ((number + 1) // 3))  # raised in March and then every quarter
     months = int(chance.expovariate(1 / 18)) + 1
     visits = int(chance.expovariate(1 / 9))
     tickets = int(chance.expovariate(1.1))

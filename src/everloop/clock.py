@@ -3,10 +3,13 @@
 import os
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from everloop.errors import InvalidInput
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Clock = Callable[[], datetime]
 
@@ -36,7 +39,6 @@ class FileClock:
                 f"the clock file {self._path} does not exist.",
                 next_step="set it once, or take [clock] out of everloop.toml to use the machine's clock.",
             ) from None
-        # The inode changes with every set, because the file is replaced and never written in place.
         seen = (stat.st_mtime_ns, stat.st_ino)
         if seen != self._seen:
             self._time, self._seen = parse_time(self._path.read_text()), seen
@@ -44,6 +46,8 @@ class FileClock:
 
     def set(self, time: datetime) -> None:
         """Move the clock; it never goes back."""
+        if time.tzinfo is None:
+            raise InvalidInput(f"{time.isoformat()} has no time zone.")
         if self._path.exists() and time < self():
             raise InvalidInput(
                 f"the clock stands at {self().isoformat()} and cannot go back to {time.isoformat()}."
@@ -51,6 +55,9 @@ class FileClock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(f".{secrets.token_hex(4)}")
         fresh.write_text(time.astimezone(UTC).isoformat())
+        # Readers look at the file's times only. Those of two sets in a row can be equal, and then so can the inode.
+        stamp = (time - _EPOCH) // _MICROSECOND * 1000
+        os.utime(fresh, ns=(stamp, stamp))
         os.replace(fresh, self._path)
 
 

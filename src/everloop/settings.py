@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ class Storage:
     """Holds the database, the artifacts and the tables. Change it to keep them on another disk."""
     database: str = ""
     """Empty means SQLite in `folder`. For a team: postgresql://user@host/name."""
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            raise ProjectError('[storage] folder is empty; write folder = "." for the project\'s own folder.')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,10 @@ class Serving:
     port: int = 8080
     """0 takes a free port and prints it."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ProjectError(f"[serving] port is {self.port}; it must be 0 to 65535.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
@@ -55,6 +64,12 @@ class Worker:
 
     poll_seconds: float = 1.0
     """How often `everloop up` looks for work and for reasons to start it."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.poll_seconds <= 3_600:
+            raise ProjectError(
+                f"[worker] poll_seconds is {self.poll_seconds:g}; it must be above 0, at most 3600."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +90,8 @@ class Settings:
         """The storage folder as an absolute path."""
         return (self.root / self.storage.folder).resolve()
 
+
+_WANTED: Mapping[object, str] = {str: "a text", int: "a whole number", float: "a number"}
 
 _SECTIONS: Mapping[str, type[Any]] = {
     "storage": Storage,
@@ -105,11 +122,13 @@ def load_settings(root: Path) -> Settings:
         raise ProjectError(
             f"{path} does not exist.", next_step="make a project with `everloop init DIR`."
         ) from None
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path} is not valid TOML: {error}.") from None
     project = _table(path, tree.pop("project", None), "project")
     module = project.pop("module", None)
-    if not isinstance(module, str) or not module.isidentifier():
+    if not isinstance(module, str) or not module.isidentifier() or iskeyword(module):
         raise ProjectError(f'{path}: [project] needs module = "name", the Python module beside it.')
     _refuse_unknown(path, "project", project)
     sections = {name: _section(path, name, kind, tree.pop(name, {})) for name, kind in _SECTIONS.items()}
@@ -132,16 +151,11 @@ def _typed(path: Path, where: str, kind: object, value: object) -> object:
         return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if (
-        isinstance(value, list)
-        and all(isinstance(item, str) for item in value)
-        and kind not in (str, int, float)
-    ):
+    if kind not in _WANTED and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    wanted = getattr(kind, "__name__", "list of strings") if kind in (str, int, float) else "list of strings"
-    raise ProjectError(f"{path}: {where} is {value!r}; it must be a {wanted}.")
+    raise ProjectError(f"{path}: {where} is {value!r}; it must be {_WANTED.get(kind, 'a list of texts')}.")
 
 
 def _table(path: Path, raw: object, name: str) -> dict[str, Any]:

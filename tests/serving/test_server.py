@@ -1,5 +1,6 @@
 """Promises of the server, kept over real connections: it speaks its protocols, refuses what is wrong, and follows."""
 
+import asyncio
 import gzip
 import json
 import socket
@@ -20,7 +21,9 @@ from everloop.monitoring.labels import labelled
 from everloop.records.serving import Arm, Traffic
 from everloop.rollout.endpoints import observed_generation
 from everloop.rollout.routing import arm
+from everloop.serving.errors import Overloaded
 from everloop.serving.server import PredictionServer, serving
+from everloop.serving.service import Beside
 from everloop.storage.workspace import Workspace
 from everloop.training.model import Model
 
@@ -267,6 +270,68 @@ def test_a_head_without_end_is_cut_off(server: PredictionServer) -> None:
         with pytest.raises(OSError):
             for _ in range(4096):
                 connection.sendall(b"a" * 2**16)
+
+
+def test_a_client_that_never_finishes_its_request_is_sent_away(workspace: Workspace) -> None:
+    """Neither half a head nor half a body nor silence keeps a connection for ever."""
+    with serving(workspace, "flights", request_seconds=0.1) as server:
+        url = httpx.URL(server.url)
+        beginnings = (
+            b"",
+            b"GET /livez HTT",
+            b"POST /labels HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+        )
+        for beginning in beginnings:
+            with socket.create_connection((url.host, url.port or 0), timeout=30) as connection:
+                connection.sendall(beginning)
+                assert connection.recv(1) == b""
+
+
+def test_many_rows_are_answered_and_logged(
+    client: httpx.Client, workspace: Workspace, small_model: Callable[[int], Model]
+) -> None:
+    """Ten thousand rows in one request get the model's scores, in order, and a prediction each."""
+    rows = [ROW | {"dep_hour": n % 24, "temp": n / 100} for n in range(10_000)]
+    scores = list(small_model(1).infer({name: [row[name] for row in rows] for name in KINDS}))
+    answer = client.post(PREDICT, json={"instances": [list(row.values()) for row in rows]}).json()
+    assert answer["predictions"] == scores
+    labelled_one = {"prediction_id": f"{answer['prediction_id']}/7", "label": 1}
+    assert client.post("/labels", json=labelled_one).json()["accepted"] == 1
+    with workspace.database.read() as tx:
+        outputs = {row.prediction.id: row for row in labelled(tx, endpoint="flights")}
+    assert len(outputs) == 10_000
+    assert outputs[f"{answer['prediction_id']}/7"].prediction.output == scores[7]
+    assert outputs[f"{answer['prediction_id']}/7"].label == 1.0
+
+
+def test_a_database_that_fails_is_told_without_its_secrets(
+    client: httpx.Client, workspace: Workspace
+) -> None:
+    """Labels are refused with 503, so that the sender tries again; predictions go on."""
+    with workspace.database.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE labels RENAME TO elsewhere")
+    answer = client.post("/labels", json={"prediction_id": "p", "label": 1})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json() == {"error": "the database does not answer. Next: try again later."}
+    assert client.post(INFER, json=v2_body()).status_code == 200
+
+
+def test_work_beside_the_loop_is_refused_when_too_much_waits() -> None:
+    """The queue is bounded; what was taken is finished, and room comes back."""
+
+    async def scene() -> None:
+        beside = Beside("test", most=1)
+        go_on = threading.Event()
+        first = asyncio.create_task(beside(go_on.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await beside(lambda: 1)
+        go_on.set()
+        assert await first
+        assert await beside(lambda: 2) == 2
+        beside.close()
+
+    asyncio.run(scene())
 
 
 JSONS = st.recursive(

@@ -6,17 +6,16 @@ from pathlib import Path
 import everloop
 from everloop.errors import Conflict, ProjectError
 
+_LEFT_OUT = ("__pycache__", ".everloop", ".*_cache", "*.part")
+
 
 def copy_example(name: str, folder: Path) -> None:
     """Copy an example project into a new or empty folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(
-            f"{folder} exists and is not empty.", next_step="choose another folder, or empty this one."
-        )
-    source = _examples() / name
-    shutil.copytree(
-        source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".everloop")
-    )
+    if folder.exists() and not folder.is_dir():
+        raise Conflict(f"{folder} is a file.", next_step="choose another name for the folder.")
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{folder} is not empty.", next_step="choose another folder, or empty this one.")
+    shutil.copytree(_examples() / name, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
 
 def _examples() -> Path:

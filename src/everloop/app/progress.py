@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.output import short
+from everloop.app.output import duration, short
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.runs import Run, RunState, StepRun
 
@@ -53,7 +53,7 @@ class RunProgress:
         if self._live is not None:
             self._live.update(self._picture())
         elif step.state is not RunState.RUNNING:
-            self._console.print(self._told(step))
+            self._console.print(self._told(step), soft_wrap=True)
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 1))
@@ -76,12 +76,14 @@ class RunProgress:
         )
 
     def _told(self, step: StepRun) -> Text:
-        return Text(" ").join(self._line(step))
+        mark, name, ending = self._line(step)
+        name.pad_right(max(map(len, self._names)) - len(name))
+        return Text(" ").join((mark, name, ending))
 
 
 def _ending(step: StepRun) -> str:
     if step.error is not None:
-        return step.error
+        return "failed"  # why is told below the steps
     if step.cached_from is not None:
         return f"as in run {short(step.cached_from)}"
-    return f"{step.seconds or 0:.1f} s"
+    return duration(step.seconds or 0.0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
 from everloop.data.expect import judge_expectations
@@ -19,7 +20,6 @@ from everloop.records.datasets import Dataset
 from everloop.records.json import JsonObject
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
-from everloop.storage.database import insert_once
 from everloop.storage.locks import FileLock
 from everloop.storage.schema import batches, schemas
 from everloop.storage.workspace import Workspace
@@ -27,6 +27,7 @@ from everloop.storage.workspace import Workspace
 _MOST_PROFILES = 24
 """How many accepted batches the gate looks back on."""
 _KEPT_OUT = (DataVerdict.STOP, DataVerdict.QUARANTINE)
+_LONGEST_KEY = 150  # with the kind of an event before it, it is the id of that event
 
 
 def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) -> Batch:
@@ -35,18 +36,27 @@ def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) 
     `key` is the sender's name for the batch: sent again, after a crash or by mistake, it changes nothing and gets
     the same answer. Rows that are kept out are not lost: they lie in the blobs, by the digest in `content`.
     """
-    if not key or len(key) > 200:
-        raise InvalidInput(f"the key of a batch of {dataset.name} must have 1 to 200 characters.")
+    if not key or len(key) > _LONGEST_KEY:
+        raise InvalidInput(f"the key of a batch of {dataset.name} must have 1 to {_LONGEST_KEY} characters.")
+    if not rows.num_rows:
+        raise InvalidInput(
+            f"batch {key} of {dataset.name} has no rows.", next_step="send it when there are some."
+        )
     with FileLock(workspace.folder / "tables" / f"{dataset.name}.lock").held():
         _finish_interrupted(workspace, dataset.name)
         with workspace.database.read() as tx:
             known = _find(tx, dataset.name, key)
-        if known is not None and (known.version is not None or known.verdict in _KEPT_OUT):
+        if known is not None and is_settled(known):
             return known
         batch, schema = _judge(workspace, dataset, rows, key)
         if batch.verdict in _KEPT_OUT:
             return _keep_out(workspace, batch, rows)
         return _accept(workspace, batch, rows, schema)
+
+
+def is_settled(batch: Batch) -> bool:
+    """Whether a batch is in the dataset or kept out of it; one whose sender died before either is neither."""
+    return batch.version is not None or batch.verdict in _KEPT_OUT
 
 
 def latest_version(tx: Connection, dataset: str) -> DatasetPin:
@@ -70,7 +80,9 @@ def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
 
 def list_batches(tx: Connection, dataset: str | None = None) -> list[Batch]:
     """Everything that arrived, accepted or not, oldest first."""
-    query = select(batches).order_by(batches.c.dataset, batches.c.arrived_at, batches.c.version)
+    query = select(batches).order_by(
+        batches.c.dataset, batches.c.arrived_at, batches.c.version, batches.c.key
+    )
     if dataset is not None:
         query = query.where(batches.c.dataset == dataset)
     return [_record(row) for row in tx.execute(query).mappings()]
@@ -91,14 +103,10 @@ def read_kept_out(workspace: Workspace, batch: Batch) -> pa.Table:
 def _judge(workspace: Workspace, dataset: Dataset, rows: pa.Table, key: str) -> tuple[Batch, Schema]:
     with workspace.database.read() as tx:
         schema, history = _schema(tx, dataset.name), _history(tx, workspace, dataset.name)
-    untyped = [column.name for column in (schema or infer(rows)).columns if column.type == NULL]
-    if schema is None and untyped:
-        raise InvalidInput(
-            f"{', '.join(untyped)} of {dataset.name} holds nothing but nulls, so its type is not known.",
-            next_step="cast it before the first batch is appended.",
-        )
-    seen = profile(rows, edges=history[-1].edges() if history else None)
     found = infer(rows)
+    if schema is None:
+        _refuse_untyped(dataset, found)
+    seen = profile(rows, edges=history[-1].edges() if history else None)
     broken = judge_expectations(dataset.expect, rows)
     verdict, findings = judge_batch(dataset, schema, seen, found, history, broken)
     batch = Batch(
@@ -115,50 +123,55 @@ def _judge(workspace: Workspace, dataset: Dataset, rows: pa.Table, key: str) -> 
     return batch, schema or found
 
 
+def _refuse_untyped(dataset: Dataset, found: Schema) -> None:
+    untyped = [column.name for column in found.columns if column.type == NULL]
+    if untyped:
+        raise InvalidInput(
+            f"{', '.join(untyped)} of {dataset.name} holds nothing but nulls, so its type is not known.",
+            next_step="cast it before the first batch is appended.",
+        )
+
+
 def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
-    sink = io.BytesIO()
-    pq.write_table(rows, sink)
-    digest = workspace.blobs.put(sink.getvalue())
+    kept = replace(batch, content=workspace.blobs.put(_parquet(rows)))
     with workspace.database.write() as tx:
-        tx.execute(batches.insert().values(**_row(batch) | {"content": digest}))
-        kept = _get(tx, batch.dataset, batch.key)
-        kind = "data.stopped" if batch.verdict is DataVerdict.STOP else "data.quarantined"
-        _tell(tx, workspace, kind, kept)
-        return kept
+        _put(tx, kept)
+        _tell(
+            tx, workspace, "data.stopped" if batch.verdict is DataVerdict.STOP else "data.quarantined", kept
+        )
+    return kept
 
 
-def _aligned(rows: pa.Table, schema: Schema, kept: pa.Schema | None) -> pa.Table:
-    """Columns in the dataset's order; one that is nothing but nulls here gets the type that it has in the table."""
-    columns = {name: rows[name] for name in schema.names()}
-    if kept is not None:
-        columns = {
-            name: values.cast(kept.field(name).type) if pa.types.is_null(values.type) else values
-            for name, values in columns.items()
-        }
-    return pa.table(columns)
+def _parquet(rows: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    try:
+        pq.write_table(rows, sink)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"the batch was kept out, and its rows cannot be kept aside: {error}.") from None
+    return sink.getvalue()
 
 
 def _accept(workspace: Workspace, batch: Batch, rows: pa.Table, schema: Schema) -> Batch:
-    aligned = _aligned(rows, schema, workspace.tables.types(batch.dataset))
     # The row comes first, then the table, then the version: whoever dies in between left enough to finish it.
     with workspace.database.write() as tx:
-        insert_once(tx, batches, _row(batch))
-    version = workspace.tables.append(batch.dataset, aligned, key=batch.key)
-    return _record_version(workspace, batch.dataset, batch.key, version, schema)
+        _put(tx, batch)
+        _keep_schema(tx, workspace, batch.dataset, schema)
+    try:
+        version = workspace.tables.append(batch.dataset, rows.select(schema.names()), key=batch.key)
+    except InvalidInput:  # a type that no table can hold: the batch was never there
+        with workspace.database.write() as tx:
+            _drop(tx, batch)
+        raise
+    return _record_version(workspace, batch.dataset, batch.key, version)
 
 
-def _record_version(
-    workspace: Workspace, dataset: str, key: str, version: int, schema: Schema | None
-) -> Batch:
+def _record_version(workspace: Workspace, dataset: str, key: str, version: int) -> Batch:
     with workspace.database.write() as tx:
         before = find_latest(tx, dataset)
         batch = _get(tx, dataset, key)
         total = batch.rows + (0 if before is None else before.rows)
-        here = (batches.c.dataset == dataset) & (batches.c.key == key)
-        tx.execute(update(batches).where(here).values(version=version, total_rows=total))
-        if schema is not None:
-            _keep_schema(tx, workspace, dataset, schema)
-        accepted = _get(tx, dataset, key)
+        accepted = replace(batch, version=version, total_rows=total)
+        _put(tx, accepted)
         _tell(tx, workspace, "data.arrived", accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
             _tell(tx, workspace, "data.changed", accepted)
@@ -168,27 +181,38 @@ def _record_version(
 def _finish_interrupted(workspace: Workspace, dataset: str) -> None:
     """A batch whose rows reached the table and whose version did not reach the database is finished first."""
     with workspace.database.read() as tx:
-        open_batches = [
-            b for b in list_batches(tx, dataset) if b.version is None and b.verdict not in _KEPT_OUT
-        ]
+        open_batches = [batch for batch in list_batches(tx, dataset) if not is_settled(batch)]
     for batch in open_batches:
         version = workspace.tables.version_of(dataset, batch.key)
         if version is not None:
-            with workspace.database.read() as tx:
-                known = _schema(tx, dataset)
-            schema = infer(workspace.tables.read(dataset, version)) if known is None else None
-            _record_version(workspace, dataset, batch.key, version, schema)
+            _record_version(workspace, dataset, batch.key, version)
+
+
+def _put(tx: Connection, batch: Batch) -> None:
+    """Write a batch, in place of what an interrupted try of the same key has left."""
+    row = {name: getattr(batch, name) for name in batch.__slots__}
+    row |= {"verdict": batch.verdict.value, "findings": to_json(batch.findings)}
+    _drop(tx, batch)
+    tx.execute(insert(batches).values(**row))
+
+
+def _drop(tx: Connection, batch: Batch) -> None:
+    tx.execute(delete(batches).where(batches.c.dataset == batch.dataset, batches.c.key == batch.key))
 
 
 def _keep_schema(tx: Connection, workspace: Workspace, dataset: str, schema: Schema) -> None:
+    tx.execute(delete(schemas).where(schemas.c.dataset == dataset))
     row = {"dataset": dataset, "schema": to_json(schema), "time": workspace.now()}
-    if not insert_once(tx, schemas, row):
-        tx.execute(update(schemas).where(schemas.c.dataset == dataset).values(schema=row["schema"]))
+    tx.execute(insert(schemas).values(**row))
 
 
 def _schema(tx: Connection, dataset: str) -> Schema | None:
-    found = tx.execute(select(schemas.c.schema).where(schemas.c.dataset == dataset)).scalar_one_or_none()
-    return None if found is None else from_json(Schema, found)
+    """What the dataset looks like; one that was written for a first batch that never arrived does not count."""
+    if find_latest(tx, dataset) is None:
+        return None
+    return from_json(
+        Schema, tx.execute(select(schemas.c.schema).where(schemas.c.dataset == dataset)).scalar_one()
+    )
 
 
 def _history(tx: Connection, workspace: Workspace, dataset: str) -> list[Profile]:
@@ -208,11 +232,6 @@ def _get(tx: Connection, dataset: str, key: str) -> Batch:
     if found is None:
         raise NotFound(f"dataset {dataset} has no batch {key!r}.")
     return found
-
-
-def _row(batch: Batch) -> dict[str, object]:
-    plain = {name: getattr(batch, name) for name in batch.__slots__}
-    return plain | {"verdict": batch.verdict.value, "findings": to_json(batch.findings)}
 
 
 def _record(row: RowMapping) -> Batch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,14 +12,13 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from everloop.data.datasets import append, list_batches
+from everloop.data.datasets import append, is_settled, list_batches
 from everloop.errors import InvalidInput, ProjectError
 from everloop.records.data import Batch
 from everloop.records.datasets import Dataset
-from everloop.storage.codec import digest
 from everloop.storage.workspace import Workspace
 
-_READERS = {
+_READERS: Mapping[str, Callable[[Path], pa.Table]] = {
     ".parquet": pq.read_table,
     ".csv": pacsv.read_csv,
     ".jsonl": pajson.read_json,
@@ -24,47 +26,69 @@ _READERS = {
 
 
 def append_file(workspace: Workspace, dataset: Dataset, path: Path, *, key: str | None = None) -> Batch:
-    """Append one file; its key is its name and the digest of its bytes, so the same file twice is one batch."""
-    return append(workspace, dataset, read_file(path), key=key or f"{path.name}@{_digest(path)}")
+    """Append one file; its key is its place and the digest of its bytes, so the same file twice is one batch."""
+    key = key or f"{_name(workspace, path)}@{_digest(path)}"
+    return append(workspace, dataset, read_file(path), key=key)
 
 
 def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
-    """Append the files of the dataset's folder that have not been seen yet, in the order of their names.
+    """Append the files of the dataset that have not been seen yet, in the order of their names.
 
-    Raises ProjectError for a file that was changed after it had been appended: versions never change.
+    A file must appear whole: write it under another name and rename it. One that was kept out may be mended in place and is
+    then looked at again. Raises ProjectError for a file that was changed after its rows had become a version, because
+    versions never change.
     """
     if not dataset.files:
         return []
     with workspace.database.read() as tx:
-        seen = dict(batch.key.rsplit("@", 1) for batch in list_batches(tx, dataset.name) if "@" in batch.key)
+        settled = [batch for batch in list_batches(tx, dataset.name) if is_settled(batch)]
+    seen = {batch.key for batch in settled}
+    accepted = {batch.key.rpartition("@")[0]: batch.key for batch in settled if batch.version is not None}
     fresh: list[Batch] = []
-    for path in sorted(workspace.settings.root.glob(dataset.files)):
-        name, now = path.name, _digest(path)
-        if name in seen and seen[name] != now:
+    for path in sorted(p for p in workspace.settings.root.glob(dataset.files) if p.is_file()):
+        name = _name(workspace, path)
+        key = f"{name}@{_digest(path)}"
+        if accepted.get(name, key) != key:
             raise ProjectError(
                 f"{path} was changed after its rows had been appended to dataset {dataset.name}.",
                 next_step="put it back as it was, and new rows into a new file.",
             )
-        if name not in seen:
-            fresh.append(append_file(workspace, dataset, path))
+        if key not in seen:
+            fresh.append(append_file(workspace, dataset, path, key=key))
     return fresh
 
 
 def read_file(path: Path) -> pa.Table:
     """The rows of a file, by its ending."""
-    reader = _READERS.get(path.suffix)
+    reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidInput(f"{path}: a batch is one of {', '.join(_READERS)}.")
     try:
         return reader(path)
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist.") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}.") from None
+
+
+def _name(workspace: Workspace, path: Path) -> str:
+    """The file's place in the project, so that files of one name in two folders are two files."""
+    place, root = path.resolve(), workspace.settings.root.resolve()
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else path.name
 
 
 def _digest(path: Path) -> str:
     try:
-        return digest(path.read_bytes())[:16]
+        known = path.stat()
+        return _content(path, known.st_mtime_ns, known.st_ino, known.st_size)
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist.") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.") from None
+
+
+@lru_cache(maxsize=4096)
+def _content(path: Path, _time: int, _inode: int, _size: int) -> str:
+    # The controller asks every second; a file that the system calls unchanged is not read again.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from everloop.data.datasets import find_latest, list_batches
 from everloop.data.files import collect
-from everloop.loop.decisions import Decision, Firing, Situation, decide, newest_slot
-from everloop.loop.firings import count_started, known_keys, list_firings, record
-from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
-from everloop.metadata.runs import list_runs, request_run
+from everloop.errors import EverloopError, ProjectError
+from everloop.loop.decisions import Decision, Firing, decide
+from everloop.loop.firings import record
+from everloop.loop.reasons import is_watched, reasons, watch
+from everloop.loop.situation import situation
+from everloop.loop.triggers import NewData, Triggers
+from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
 from everloop.monitoring.watch import look
+from everloop.pipelines.inputs import dataset_names
 from everloop.pipelines.pipeline import Pipeline
-from everloop.records.data import DataVerdict
 from everloop.records.datasets import Dataset
-from everloop.records.events import Event
-from everloop.records.runs import Run, RunState
+from everloop.records.runs import Run
 from everloop.rollout.controller import reconcile
 from everloop.rollout.endpoint import Endpoint
-from everloop.storage import ledger
-from everloop.storage.schema import events
 from everloop.storage.workspace import Workspace
 
 WHO = "everloop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What is new about a pipeline's reasons, and whether they start a run."""
+
+    news: tuple[Firing, ...]
+    start: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,130 +48,100 @@ class Controller:
     monitors: Sequence[Monitor]
     triggers: Sequence[Triggers]
 
-    def tick(self) -> None:
-        """One look at everything; doing it twice is the same as doing it once."""
-        for dataset in self.datasets:
-            collect(self.workspace, dataset)
-        for monitor in self.monitors:
-            look(self.workspace, monitor)
-        for endpoint in self.endpoints:
-            while reconcile(self.workspace, endpoint):
-                pass
+    def __post_init__(self) -> None:
+        named = [triggers.pipeline for triggers in self.triggers]
+        for name in named:
+            if named.count(name) > 1:
+                raise ProjectError(
+                    f"pipeline {name!r} has two Triggers, each with limits of its own.",
+                    next_step="put all of its reasons into one.",
+                )
         for triggers in self.triggers:
-            self._fire(triggers)
+            _check_read(self._pipeline(triggers.pipeline), triggers)
+
+    def tick(self) -> None:
+        """One look at everything; doing it twice is the same as doing it once.
+
+        A file that cannot be read must not keep a rollout from being rolled back: every part gets its turn, and what went
+        wrong is raised at the end.
+        """
+        errors: list[EverloopError] = []
+        for part in self._parts():
+            try:
+                part()
+            except EverloopError as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise EverloopError(" ".join(str(error) for error in errors)) from errors[0]
+
+    def _parts(self) -> Iterator[Callable[[], object]]:
+        for dataset in self.datasets:
+            yield partial(collect, self.workspace, dataset)
+        for monitor in self.monitors:
+            yield partial(look, self.workspace, monitor)
+        for endpoint in self.endpoints:
+            yield partial(_settle, self.workspace, endpoint)
+        for triggers in self.triggers:
+            yield partial(self._fire, triggers)
 
     def _fire(self, triggers: Triggers) -> None:
-        with self.workspace.database.write() as tx:
-            fresh = [firing for rule in triggers.rules for firing in self._due(tx, triggers.pipeline, rule)]
-            pending = [*list_firings(tx, triggers.pipeline, Decision.WAITING), *fresh]
-            if not pending:
+        with self.workspace.database.read() as tx:
+            if is_watched(tx, triggers) and not self._turn(tx, triggers).news:
                 return
-            outcome = decide(pending, self._situation(tx, triggers), triggers)
-            run = self._start(tx, triggers.pipeline, outcome.firings) if outcome.start else None
-            for firing in outcome.firings:
-                self._record(tx, firing, pending, run)
+        with self.workspace.database.write() as tx:
+            watch(tx, self.workspace, triggers)
+            turn = self._turn(tx, triggers)  # anew: another controller may have been here meanwhile
+            run = self._start(tx, triggers.pipeline, turn.news) if turn.start else None
+            for firing in turn.news:
+                record(tx, self.workspace, _with_run(firing, run))
 
-    def _record(self, tx: Connection, firing: Firing, before: Sequence[Firing], run: Run | None) -> None:
-        if run is not None and firing.run_id is None and firing.decision is not Decision.WAITING:
-            firing = replace(firing, run_id=run.id)
-        known = known_keys(tx, firing.trigger)
-        if firing.key not in known or firing not in before:
-            record(tx, self.workspace, firing)
+    def _turn(self, tx: Connection, triggers: Triggers) -> _Turn:
+        found = reasons(tx, self.workspace, triggers)
+        outcome = decide(found.pending(), situation(tx, triggers, self.workspace.now()), triggers)
+        fates = (*found.read, *outcome.firings)
+        return _Turn(news=tuple(f for f in fates if f not in found.told), start=outcome.start)
 
-    def _start(self, tx: Connection, pipeline: str, firings: Sequence[Firing]) -> Run:
-        reasons = [
-            f for f in firings if f.decision in (Decision.STARTED, Decision.COALESCED) and f.run_id is None
-        ]
-        first = next(firing for firing in reasons if firing.decision is Decision.STARTED)
-        definition = next(p for p in self.pipelines if p.name == pipeline)
+    def _start(self, tx: Connection, pipeline: str, news: Sequence[Firing]) -> Run:
+        joined = [firing for firing in news if _joins_the_start(firing)]
+        first = next(firing for firing in joined if firing.decision is Decision.STARTED)
         return request_run(
             tx,
             self.workspace,
             pipeline=pipeline,
-            key=f"{pipeline}/{first.trigger}/{first.key}",
+            key=f"{first.trigger}/{first.key}",
             trigger=first.kind,
-            reason="; ".join(firing.reason for firing in reasons),
+            reason="; ".join(firing.reason for firing in joined),
             who=WHO,
-            values=definition.fill({}),
+            values=self._pipeline(pipeline).fill({}),
         )
 
-    def _situation(self, tx: Connection, triggers: Triggers) -> Situation:
-        runs = list_runs(tx, pipeline=triggers.pipeline, limit=20)
-        now = self.workspace.now()
-        return Situation(
-            now=now,
-            queued=next((run.id for run in runs if run.state is RunState.START), None),
-            running=next((run.id for run in runs if run.state is RunState.RUNNING), None),
-            last_requested=runs[0].requested_at if runs else None,
-            last_run=runs[0].id if runs else None,
-            started_lately=count_started(tx, triggers.pipeline, now - triggers.per),
-        )
-
-    def _due(self, tx: Connection, pipeline: str, rule: Trigger) -> Iterator[Firing]:
-        known = known_keys(tx, rule.name)
-        for key, reason, time in self._reasons(tx, pipeline, rule):
-            if key not in known:
-                yield Firing(
-                    trigger=rule.name, key=key, kind=rule.kind, pipeline=pipeline, time=time, reason=reason
-                )
-
-    def _reasons(self, tx: Connection, pipeline: str, rule: Trigger) -> Iterator[tuple[str, str, datetime]]:
-        if isinstance(rule, Schedule):
-            return self._by_clock(tx, rule)
-        if isinstance(rule, NewData):
-            return self._by_data(tx, pipeline, rule)
-        return self._by_event(tx, rule)
-
-    def _by_clock(self, tx: Connection, rule: Schedule) -> Iterator[tuple[str, str, datetime]]:
-        since = _first_moment(tx) or self.workspace.now()
-        slot = newest_slot(rule, since, self.workspace.now())
-        if slot is not None:
-            yield slot.isoformat(), f"the schedule {rule.cron} says {slot.isoformat()}", slot
-
-    def _by_data(self, tx: Connection, pipeline: str, rule: NewData) -> Iterator[tuple[str, str, datetime]]:
-        latest = find_latest(tx, rule.dataset)
-        if latest is None:
-            return
-        seen_version, seen_rows = _last_read(tx, pipeline, rule.dataset)
-        now = self.workspace.now()
-        if latest.rows - seen_rows >= rule.rows:
-            yield f"v{latest.version}", f"{rule.dataset} has {latest.rows - seen_rows:,} new rows", now
-        for batch in list_batches(tx, rule.dataset) if rule.or_changed else ():
-            if (
-                batch.version is not None
-                and batch.version > seen_version
-                and batch.verdict is DataVerdict.RETRAIN
-            ):
-                yield (
-                    f"changed-v{batch.version}",
-                    f"values of {rule.dataset} changed: {_first(batch.findings)}",
-                    batch.arrived_at,
-                )
-
-    def _by_event(self, tx: Connection, rule: Decay | Drift) -> Iterator[tuple[str, str, datetime]]:
-        for event in ledger.read(tx, types=[rule.event], subject=rule.monitor):
-            yield event.id, _told(event), event.time
+    def _pipeline(self, name: str) -> Pipeline:
+        for pipeline in self.pipelines:
+            if pipeline.name == name:
+                return pipeline
+        raise ProjectError(f"triggers name pipeline {name!r}, which the project does not have.")
 
 
-def _first_moment(tx: Connection) -> datetime | None:
-    """When this workspace's story began: a schedule is not made up for before it."""
-    return tx.execute(select(events.c.time).order_by(events.c.seq).limit(1)).scalar_one_or_none()
+def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
+    read = {name for source in pipeline.graph.sources() for name in dataset_names(source)}
+    for rule in triggers.rules:
+        if isinstance(rule, NewData) and rule.dataset not in read:
+            raise ProjectError(
+                f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
+                next_step=f"it reads {', '.join(sorted(read)) or 'nothing'}.",
+            )
 
 
-def _last_read(tx: Connection, pipeline: str, dataset: str) -> tuple[int, int]:
-    """Version and rows of a dataset that the newest run of a pipeline read; a failed run has read nothing."""
-    for run in list_runs(tx, pipeline=pipeline):
-        if run.state in (RunState.FAIL, RunState.ABORT):
-            continue
-        for pin in run.datasets:
-            if pin.dataset == dataset:
-                return pin.version, pin.rows
-    return -1, 0
+def _settle(workspace: Workspace, endpoint: Endpoint) -> None:
+    while reconcile(workspace, endpoint):
+        pass
 
 
-def _first(findings: Sequence[object]) -> str:
-    return getattr(findings[0], "message", "") if findings else ""
+def _joins_the_start(firing: Firing) -> bool:
+    return firing.decision in (Decision.STARTED, Decision.COALESCED) and firing.run_id is None
 
 
-def _told(event: Event) -> str:
-    return str(event.data.get("because", event.short_type))
+def _with_run(firing: Firing, run: Run | None) -> Firing:
+    return replace(firing, run_id=run.id) if run is not None and _joins_the_start(firing) else firing

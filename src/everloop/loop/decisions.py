@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -20,7 +20,7 @@ class Decision(StrEnum):
     COALESCED = "coalesced"
     """Another reason started a run at the same moment, or one was queued already; it serves both."""
     ANSWERED = "answered"
-    """A run that was asked for after the reason arose has dealt with it."""
+    """A run that was asked for after the reason arose, or that has read the data, has dealt with it."""
     WAITING = "waiting"
 
 
@@ -45,10 +45,12 @@ class Situation:
 
     now: datetime
     queued: str | None
-    """A run that waits for a worker."""
+    """A run that has not chosen its data yet, so that whatever is here now is its business, too."""
     running: str | None
+    """A run that has."""
     last_requested: datetime | None
-    last_run: str | None
+    last_complete: tuple[str, datetime] | None
+    """The newest run that did not fail, and when it was asked for."""
     started_lately: int
     """Runs that triggers have started within the budget's span."""
 
@@ -62,17 +64,34 @@ class Outcome:
 
 
 def newest_slot(rule: Schedule, since: datetime, now: datetime) -> datetime | None:
-    """The last time of the schedule in (since, now]; earlier ones that were missed are made up for by it.
+    """The last time of the schedule in (since, now], in UTC; earlier ones that were missed are made up for by it.
 
-    >>> from datetime import UTC
+    Days on which the clocks change are taken as Debian's cron takes them. A fixed time that falls into the hour that is
+    left out comes right after it, and one in the hour that comes twice comes once; a line that begins its minutes or hours
+    with a star is true to the clock on the wall and may miss, or see twice, what the wall does.
+
     >>> monday = Schedule("0 6 * * 1", "UTC")
     >>> newest_slot(monday, datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 20, tzinfo=UTC)).isoformat()
     '2013-01-14T06:00:00+00:00'
     """
-    slot = next(
-        CronSim(rule.cron, now.astimezone(ZoneInfo(rule.zone)) + timedelta(seconds=1), reverse=True), None
-    )
-    return slot if slot is not None and since < slot <= now else None
+    zone = ZoneInfo(rule.zone)
+    after_now = (now + timedelta(seconds=1)).astimezone(zone)
+    newest = next(_real(CronSim(rule.cron, after_now, reverse=True)), None)
+    # Looking back, the library goes by the clock on the wall and may pass over a time within an hour that comes twice.
+    while newest is not None:
+        following = next(_real(CronSim(rule.cron, newest.astimezone(zone))), None)
+        if following is None or following > now:
+            break
+        newest = following
+    return newest if newest is not None and since < newest <= now else None
+
+
+def _real(slots: Iterator[datetime]) -> Iterator[datetime]:
+    """The slots in UTC, without those that no clock on the wall has shown: the library names a midnight left out."""
+    for slot in slots:
+        moment = slot.astimezone(UTC)
+        if moment.astimezone(slot.tzinfo).replace(tzinfo=None) == slot.replace(tzinfo=None):
+            yield moment
 
 
 def decide(pending: Sequence[Firing], situation: Situation, limits: Triggers) -> Outcome:
@@ -99,11 +118,13 @@ def decide(pending: Sequence[Firing], situation: Situation, limits: Triggers) ->
 
 
 def _answered(firing: Firing, situation: Situation) -> Firing:
-    last = situation.last_requested
-    if last is None or last < firing.time or situation.queued is not None:
+    if situation.last_complete is None or situation.queued is not None:
         return firing
-    because = "a run was asked for after this reason arose"
-    return replace(firing, decision=Decision.ANSWERED, because=because, run_id=situation.last_run)
+    run_id, requested_at = situation.last_complete
+    if requested_at <= firing.time:
+        return firing
+    because = "a run that was asked for after this reason arose is complete"
+    return replace(firing, decision=Decision.ANSWERED, because=because, run_id=run_id)
 
 
 def _joins(firing: Firing, run_id: str) -> Firing:

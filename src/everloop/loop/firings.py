@@ -14,7 +14,7 @@ from everloop.records.json import JsonObject
 from everloop.records.runs import Run
 from everloop.storage import ledger
 from everloop.storage.database import insert_once
-from everloop.storage.schema import firings
+from everloop.storage.schema import firings, runs
 from everloop.storage.workspace import Workspace
 
 
@@ -41,7 +41,7 @@ def run_on_demand(
     )
     firing = Firing(
         trigger=ON_DEMAND,
-        key=key,
+        key=f"{pipeline}/{key}",
         kind=ON_DEMAND,
         pipeline=pipeline,
         time=workspace.now(),
@@ -50,15 +50,16 @@ def run_on_demand(
         because="asked for by hand",
         run_id=run.id,
     )
-    record(tx, workspace, firing)
+    if firing.key not in known_keys(tx, pipeline, ON_DEMAND):
+        record(tx, workspace, firing)
     return run
 
 
 def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
     """Write a firing or what has become of it, with an event for each change of its fate."""
     plain = {name: getattr(firing, name) for name in firing.__slots__} | {"decision": firing.decision.value}
+    here = (firings.c.trigger == firing.trigger) & (firings.c.key == firing.key)
     if not insert_once(tx, firings, plain):
-        here = (firings.c.trigger == firing.trigger) & (firings.c.key == firing.key)
         tx.execute(update(firings).where(here).values(**plain))
     told = {"kind": firing.kind, "reason": firing.reason, "because": firing.because, "run": firing.run_id}
     ledger.append(
@@ -68,14 +69,15 @@ def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
             f"/triggers/{firing.pipeline}/{firing.kind}",
             firing.pipeline,
             told,
-            id=f"{firing.trigger}-{firing.key}-{firing.decision.value}",
+            id=f"{firing.trigger}-{firing.key.removeprefix(f'{firing.pipeline}/')}-{firing.decision.value}",
         ),
     )
 
 
-def known_keys(tx: Connection, trigger: str) -> set[str]:
+def known_keys(tx: Connection, pipeline: str, trigger: str) -> set[str]:
     """Keys of everything this trigger has fired for; the same reason does not fire twice."""
-    return set(tx.execute(select(firings.c.key).where(firings.c.trigger == trigger)).scalars())
+    query = select(firings.c.key).where(firings.c.pipeline == pipeline, firings.c.trigger == trigger)
+    return set(tx.execute(query).scalars())
 
 
 def list_firings(
@@ -92,12 +94,12 @@ def list_firings(
 
 def count_started(tx: Connection, pipeline: str, since: datetime) -> int:
     """Runs that triggers, not people, have started since a moment."""
-    query = select(func.count()).select_from(firings)
+    query = select(func.count()).select_from(firings.join(runs, firings.c.run_id == runs.c.id))
     query = query.where(
         firings.c.pipeline == pipeline,
         firings.c.decision == Decision.STARTED.value,
         firings.c.kind != ON_DEMAND,
-        firings.c.time > since,
+        runs.c.requested_at > since,
     )
     return tx.execute(query).scalar_one()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import Parameter
 from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +17,7 @@ from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
 
 ON_DEMAND = "on_demand"
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class NewData:
-    """When a dataset has grown by so many rows since the pipeline's last run, or its values have changed plausibly."""
+    """When a dataset has grown by so many rows since the pipeline's last run, or its values have changed plausibly.
+
+    A run that failed has read nothing. It is not tried again by itself: the next batch is the next reason.
+    """
 
     dataset: str
     rows: int
@@ -84,13 +89,16 @@ def schedule(cron: str, *, zone: str = "UTC") -> Schedule:
     >>> schedule("0 6 1 */3 *", zone="America/New_York").name
     'schedule 0 6 1 */3 *'
     """
+    fields = 'write five fields, like "0 6 * * 1".'
+    if len(cron.split()) != 5:
+        raise InvalidInput(f"schedule({cron!r}) has {len(cron.split())} fields.", next_step=fields)
     try:
-        CronSim(cron, system_clock())
+        next(CronSim(cron, system_clock()))
         ZoneInfo(zone)
     except CronSimError as error:
-        raise InvalidInput(
-            f"schedule({cron!r}): {error}.", next_step='five fields, like "0 6 * * 1".'
-        ) from None
+        raise InvalidInput(f"schedule({cron!r}): {error}.", next_step=fields) from None
+    except StopIteration:
+        raise InvalidInput(f"schedule({cron!r}) never comes.", next_step=fields) from None
     except (ZoneInfoNotFoundError, ValueError):
         raise InvalidInput(
             f"schedule: there is no time zone {zone!r}.", next_step="use a name like Europe/Vienna."
@@ -138,14 +146,28 @@ class Triggers:
         at_most: int = 24,
         per: timedelta = timedelta(days=1),
     ) -> None:
-        names = [rule.name for rule in rules]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise InvalidInput(f"triggers of {pipeline.name}: {', '.join(sorted(twice))} stands there twice.")
+        _check(pipeline, rules)
         if cooldown < timedelta(0) or at_most < 1 or per <= timedelta(0):
-            raise InvalidInput(f"triggers of {pipeline.name}: cooldown, at_most and per must be above zero.")
+            raise InvalidInput(
+                f"triggers of {pipeline.name}: cooldown must not be below zero, at_most and per must be above it."
+            )
         object.__setattr__(self, "pipeline", pipeline.name)
         object.__setattr__(self, "rules", rules)
         object.__setattr__(self, "cooldown", cooldown)
         object.__setattr__(self, "at_most", at_most)
         object.__setattr__(self, "per", per)
+
+
+def _check(pipeline: Pipeline, rules: tuple[Trigger, ...]) -> None:
+    names = [rule.name for rule in rules]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(f"triggers of {pipeline.name}: {name} stands there twice.")
+        if len(name) > _LONGEST_NAME:
+            raise InvalidInput(f"triggers of {pipeline.name}: {name} is longer than {_LONGEST_NAME} letters.")
+    asked_for = [name for name, (_, default) in pipeline.params.items() if default is Parameter.empty]
+    if asked_for:
+        raise InvalidInput(
+            f"triggers of {pipeline.name}: nobody would be there to give its param {', '.join(asked_for)}.",
+            next_step=f"give it a default, like `{asked_for[0]}: … = …`.",
+        )

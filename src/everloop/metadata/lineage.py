@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from everloop.errors import NotFound
+from everloop.errors import Conflict, NotFound
 from everloop.metadata.runs import get_run
 from everloop.storage.schema import (
     alias_history,
@@ -97,6 +97,7 @@ def _of_dataset_version(tx: Connection, name: str, version: int) -> Lineage | No
     read = select(run_datasets.c.run_id).where(
         run_datasets.c.dataset == name, run_datasets.c.version == version
     )
+    read = read.order_by(run_datasets.c.run_id)
     return Lineage(
         thing=me,
         upstream=tuple(Edge(source=f"batch {row.key}", target=me, how="appended") for row in rows),
@@ -108,7 +109,9 @@ def _of_dataset_version(tx: Connection, name: str, version: int) -> Lineage | No
 
 def _of_prediction(tx: Connection, thing: str) -> Lineage | None:
     rows = tx.execute(
-        select(predictions.c.model, predictions.c.version, predictions.c.arm).where(predictions.c.id == thing)
+        select(predictions.c.model, predictions.c.version, predictions.c.arm)
+        .where(predictions.c.id == thing)
+        .order_by(predictions.c.arm)
     )
     found = rows.all()
     if not found:
@@ -127,23 +130,27 @@ def _model_upstream(tx: Connection, name: str, version: int) -> tuple[Edge, ...]
 def _of_artifact(tx: Connection, thing: str) -> Lineage | None:
     if not re.fullmatch(r"[0-9a-f]{8,64}", thing):
         return None
-    rows = (
-        tx.execute(select(step_artifacts).where(step_artifacts.c.digest.startswith(thing))).mappings().all()
-    )
-    if not rows:
+    query = select(step_artifacts).where(step_artifacts.c.digest.startswith(thing))
+    query = query.order_by(step_artifacts.c.run_id, step_artifacts.c.step, step_artifacts.c.position)
+    rows = tx.execute(query).mappings().all()
+    digests = {row["digest"] for row in rows}
+    if not digests:
         return None
+    if len(digests) > 1:
+        raise Conflict(f"{len(digests)} artifacts match {thing!r}.", next_step="give more of the digest.")
     me = f"artifact {rows[0]['digest'][:12]}"
-    made = (
-        Edge(source=f"run {r['run_id']} {r['step']}", target=me, how=r["name"])
-        for r in rows
-        if r["direction"] == "output"
+    used = [(f"run {row['run_id']} {row['step']}", row["name"], row["direction"]) for row in rows]
+    made = (Edge(source=run, target=me, how=name) for run, name, direction in used if direction == "output")
+    read = (Edge(source=me, target=run, how=name) for run, name, direction in used if direction == "input")
+    return Lineage(
+        thing=me, upstream=tuple(made), downstream=(*read, *_registered(tx, me, rows[0]["digest"]))
     )
-    read = (
-        Edge(source=me, target=f"run {r['run_id']} {r['step']}", how=r["name"])
-        for r in rows
-        if r["direction"] == "input"
-    )
-    return Lineage(thing=me, upstream=tuple(made), downstream=tuple(read))
+
+
+def _registered(tx: Connection, me: str, digest: str) -> Iterator[Edge]:
+    query = select(model_versions.c.model, model_versions.c.version).where(model_versions.c.digest == digest)
+    for row in tx.execute(query.order_by(model_versions.c.model, model_versions.c.version)):
+        yield Edge(source=me, target=f"model {row.model}@{row.version}", how="registered")
 
 
 def _into_run(tx: Connection, run_id: str) -> Iterator[Edge]:
@@ -152,7 +159,8 @@ def _into_run(tx: Connection, run_id: str) -> Iterator[Edge]:
         select(run_datasets).where(run_datasets.c.run_id == run_id).order_by(run_datasets.c.dataset)
     ).mappings():
         yield Edge(source=f"dataset {row['dataset']}@{row['version']}", target=me, how="read")
-    for row in tx.execute(select(run_models).where(run_models.c.run_id == run_id)).mappings():
+    pinned = select(run_models).where(run_models.c.run_id == run_id)
+    for row in tx.execute(pinned.order_by(run_models.c.model, run_models.c.alias)).mappings():
         if row["version"] is not None:
             yield Edge(source=f"model {row['model']}@{row['version']}", target=me, how=row["alias"])
 
@@ -166,7 +174,8 @@ def _from_run(tx: Connection, run_id: str) -> Iterator[Edge]:
         yield Edge(
             source=source, target=f"artifact {row['digest'][:12]}", how=f"{row['name']} ({row['format']})"
         )
-    for row in tx.execute(select(model_versions).where(model_versions.c.run_id == run_id)).mappings():
+    registered = select(model_versions).where(model_versions.c.run_id == run_id)
+    for row in tx.execute(registered.order_by(model_versions.c.model)).mappings():
         yield Edge(source=f"run {run_id}", target=f"model {row['model']}@{row['version']}", how="registered")
 
 
@@ -176,7 +185,7 @@ def _from_model(tx: Connection, name: str, version: int) -> Iterator[Edge]:
     for row in tx.execute(moves.order_by(alias_history.c.time)).mappings():
         yield Edge(source=me, target=f"alias {row['alias']}", how=f"moved by {row['who']}: {row['why']}")
     compared = select(run_models.c.run_id).where(run_models.c.model == name, run_models.c.version == version)
-    for run_id in tx.execute(compared).scalars():
+    for run_id in tx.execute(compared.order_by(run_models.c.run_id)).scalars():
         yield Edge(source=me, target=f"run {run_id}", how="compared with its candidate")
     asked = (
         select(func.count())

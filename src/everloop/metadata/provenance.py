@@ -1,10 +1,12 @@
 """Which code and which libraries: taken from the machine once at the start of a run."""
 
 import getpass
+import os
 import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 from everloop.records.runs import CodeVersion, Environment
 from everloop.storage.codec import digest, digest_of
 
-_LEFT_OUT = {"__pycache__", "node_modules", "dist", "build"}
+_LEFT_OUT = {"__pycache__", "node_modules"}
 
 
 def code_version(root: Path) -> CodeVersion:
@@ -44,22 +46,24 @@ def who() -> str:
 
 
 def _sources(root: Path) -> str:
-    lines = [
-        f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in _python_files(root)
-    ]
+    files = _python_files(root, set())
+    lines = [f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in sorted(files)]
     return digest("\n".join(lines).encode())
 
 
-def _python_files(root: Path) -> list[Path]:
-    found: list[Path] = []
-    for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or path.name in _LEFT_OUT or path.is_symlink():
+def _python_files(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Everything that could be imported from here; a link is followed, and no folder is visited twice."""
+    here = folder.resolve()
+    if here in seen or (folder / "pyvenv.cfg").exists():
+        return
+    seen.add(here)
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _LEFT_OUT:
             continue
-        if path.is_dir() and not (path / "pyvenv.cfg").exists():
-            found.extend(_python_files(path))
-        elif path.suffix == ".py":
-            found.append(path)
-    return found
+        if path.is_dir():
+            yield from _python_files(path, seen)
+        elif path.suffix == ".py" and path.is_file():
+            yield path
 
 
 def _dirty(root: Path) -> bool | None:
@@ -68,13 +72,13 @@ def _dirty(root: Path) -> bool | None:
 
 
 def _git(root: Path, *words: str) -> str | None:
+    # Inside a hook git's own variables would point at another repository.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(root), *words]
     try:
         answer = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False
+            command, capture_output=True, text=True, timeout=10, check=False, env=outside, errors="replace"
         )
-    except (
-        OSError,
-        subprocess.TimeoutExpired,
-    ):  # no git here: the digest of the sources still says which code
-        return None
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # no git here: the digest of the sources still says which code
     return answer.stdout.strip() if answer.returncode == 0 else None

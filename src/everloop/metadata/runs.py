@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict, NotFound
@@ -11,9 +11,9 @@ from everloop.records.data import DatasetPin
 from everloop.records.json import Json
 from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
 from everloop.storage import ledger
-from everloop.storage.codec import from_json, to_json
+from everloop.storage.codec import from_json, number, storable_text, to_json
 from everloop.storage.database import insert_once
-from everloop.storage.schema import environments, metrics, params, run_datasets, run_models, runs
+from everloop.storage.schema import environments, metrics, params, run_datasets, run_models, runs, steps
 from everloop.storage.workspace import Workspace
 
 
@@ -48,8 +48,9 @@ def request_run(
         for name in ("id", "pipeline", "key", "trigger", "reason", "who", "requested_at")
     }
     tx.execute(insert(runs).values(**row, state=fresh.state.value, epoch=0, resumed=0))
-    for name, value in values.items():
-        tx.execute(insert(params).values(run_id=fresh.id, name=name, value=value))
+    if values:
+        given = [{"run_id": fresh.id, "name": name, "value": value} for name, value in values.items()]
+        tx.execute(insert(params), given)
     _tell(tx, workspace, fresh, "run.requested", {"trigger": trigger, "reason": reason})
     return fresh
 
@@ -62,22 +63,18 @@ def claim_run(
     alive: Callable[[str], bool],
     only: str | None = None,
 ) -> Run | None:
-    """Take the oldest run that waits, or that a dead worker left; None when there is no work.
+    """Take the oldest run that a dead worker left, or else that waits; None when there is no work.
 
-    At most one run of a pipeline runs at a time.
+    At most one run of a pipeline runs at a time. `only` names the one run to take, if it is free.
     """
     query = select(runs).where(runs.c.state.in_([RunState.START.value, RunState.RUNNING.value]))
-    if only is not None:
-        query = query.where(runs.c.id == only)
-    waiting = [
-        _record(tx, row) for row in tx.execute(query.order_by(runs.c.requested_at, runs.c.id)).mappings()
-    ]
-    busy = {run.pipeline for run in waiting if run.worker is not None and alive(run.worker)}
-    free = next((run for run in waiting if run.pipeline not in busy), None)
-    orphan = next((run for run in waiting if run.pipeline not in busy and run.worker is not None), None)
-    chosen = orphan or free
-    if chosen is None:
+    query = query.order_by(runs.c.requested_at, runs.c.id)
+    open_runs = [_record(tx, row) for row in tx.execute(query).mappings()]
+    busy = {run.pipeline for run in open_runs if run.worker is not None and alive(run.worker)}
+    free = [run for run in open_runs if run.pipeline not in busy and only in (None, run.id)]
+    if not free:
         return None
+    chosen = next((run for run in free if run.worker is not None), free[0])
     resumed = chosen.state is RunState.RUNNING
     claimed = replace(
         chosen,
@@ -115,6 +112,9 @@ def pin_run(
 ) -> Run:
     """Fix what the run reads, once: a resumed run keeps the versions it began with."""
     check_epoch(tx, run)
+    known = get_run(tx, run.id)
+    if known.code is not None:
+        return known
     insert_once(
         tx,
         environments,
@@ -146,12 +146,13 @@ def end_run(
 ) -> Run:
     """Write how a run ended, once."""
     check_epoch(tx, run)
+    told = None if error is None else storable_text(error)
     ended = replace(
-        run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=error
+        run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=told
     )
     _update(tx, ended, "state", "ended_at", "seconds", "error")
     kinds = {RunState.COMPLETE: "run.completed", RunState.FAIL: "run.failed", RunState.ABORT: "run.aborted"}
-    _tell(tx, workspace, ended, kinds[state], {"error": error})
+    _tell(tx, workspace, ended, kinds[state], {"error": told})
     return ended
 
 
@@ -167,7 +168,12 @@ def get_run(tx: Connection, run_id: str) -> Run:
     found = _one(tx, runs.c.id == run_id)
     if found is None and len(run_id) >= 4:
         matches = (
-            tx.execute(select(runs.c.id).where(runs.c.id.startswith(run_id) | runs.c.id.endswith(run_id)))
+            tx.execute(
+                select(runs.c.id).where(
+                    runs.c.id.startswith(run_id, autoescape=True)
+                    | runs.c.id.endswith(run_id, autoescape=True)
+                )
+            )
             .scalars()
             .all()
         )
@@ -194,19 +200,21 @@ def list_runs(
 
 
 def run_metrics(tx: Connection, run_id: str) -> dict[str, float]:
-    """Every number that the steps of a run measured."""
-    query = select(metrics.c.name, metrics.c.value).where(metrics.c.run_id == run_id).order_by(metrics.c.name)
-    return {name: value for name, value in tx.execute(query)}
+    """Every number that the steps of a run measured; of two with one name, the later step's."""
+    same_step = (metrics.c.run_id == steps.c.run_id) & (metrics.c.step == steps.c.step)
+    query = select(metrics.c.name, metrics.c.value).join(steps, same_step)
+    query = query.where(metrics.c.run_id == run_id).order_by(steps.c.position, metrics.c.name)
+    return {name: number(value) for name, value in tx.execute(query)}
 
 
 def count_runs(tx: Connection) -> dict[RunState, int]:
     """How many runs are in each state."""
     counted = tx.execute(select(runs.c.state, func.count()).group_by(runs.c.state)).all()
-    return {RunState(state): number for state, number in counted}
+    return {RunState(state): many for state, many in counted}
 
 
-def _one(tx: Connection, condition: object) -> Run | None:
-    row = tx.execute(select(runs).where(condition)).mappings().one_or_none()  # type: ignore[arg-type]
+def _one(tx: Connection, condition: ColumnElement[bool]) -> Run | None:
+    row = tx.execute(select(runs).where(condition)).mappings().one_or_none()
     return None if row is None else _record(tx, row)
 
 
@@ -217,7 +225,7 @@ def _record(tx: Connection, row: RowMapping) -> Run:
         select(run_datasets).where(run_datasets.c.run_id == key).order_by(run_datasets.c.dataset)
     ).mappings()
     models = tx.execute(
-        select(run_models).where(run_models.c.run_id == key).order_by(run_models.c.model)
+        select(run_models).where(run_models.c.run_id == key).order_by(run_models.c.model, run_models.c.alias)
     ).mappings()
     plain = dict(row) | {
         "state": RunState(row["state"]),

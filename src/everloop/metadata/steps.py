@@ -1,13 +1,15 @@
 """Steps of runs and the artifacts between them: a row before a step runs, and its outputs with its end."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.metadata.runs import check_epoch
 from everloop.records.runs import ArtifactRef, Run, RunState, StepRun
 from everloop.storage import ledger
+from everloop.storage.codec import number, storable_text
 from everloop.storage.database import insert_once
 from everloop.storage.schema import artifacts, metrics, step_artifacts, steps
 from everloop.storage.workspace import Workspace
@@ -18,6 +20,7 @@ def begin_step(tx: Connection, run: Run, step: StepRun) -> None:
     check_epoch(tx, run)
     here = (step_artifacts.c.run_id == run.id) & (step_artifacts.c.step == step.step)
     tx.execute(delete(step_artifacts).where(here))
+    tx.execute(delete(metrics).where(metrics.c.run_id == run.id, metrics.c.step == step.step))
     tx.execute(delete(steps).where(steps.c.run_id == run.id, steps.c.step == step.step))
     tx.execute(
         steps.insert().values(
@@ -34,6 +37,7 @@ def begin_step(tx: Connection, run: Run, step: StepRun) -> None:
 def end_step(tx: Connection, workspace: Workspace, run: Run, step: StepRun) -> None:
     """Write a step's end with everything it read, made and measured, in one transaction."""
     check_epoch(tx, run)
+    error = None if step.error is None else storable_text(step.error)
     tx.execute(
         update(steps)
         .where(steps.c.run_id == run.id, steps.c.step == step.step)
@@ -42,29 +46,35 @@ def end_step(tx: Connection, workspace: Workspace, run: Run, step: StepRun) -> N
             ended_at=step.ended_at,
             seconds=step.seconds,
             cached_from=step.cached_from,
-            error=step.error,
+            error=error,
         )
     )
     _link(tx, workspace, step, "input", step.inputs)
     _link(tx, workspace, step, "output", step.outputs)
     _measure(tx, run, step.step, step.metrics)
     kind = "step.completed" if step.state is RunState.COMPLETE else "step.failed"
-    told = {"step": step.step, "cached_from": step.cached_from, "error": step.error}
+    told = {"step": step.step, "cached_from": step.cached_from, "error": error}
     id = f"{kind}-{run.id}-{step.step}-{run.epoch}"
     ledger.append(tx, workspace.event(kind, f"/pipelines/{run.pipeline}", run.id, told, id=id))
 
 
 def list_steps(tx: Connection, run_id: str) -> list[StepRun]:
     """The steps of a run in their order, with their artifacts."""
-    rows = tx.execute(select(steps).where(steps.c.run_id == run_id).order_by(steps.c.position)).mappings()
-    return [_record(tx, row) for row in rows]
+    return _records(tx, select(steps).where(steps.c.run_id == run_id).order_by(steps.c.position))
+
+
+def find_step(tx: Connection, run_id: str, name: str) -> StepRun | None:
+    """One step of a run; None when it has not begun."""
+    found = _records(tx, select(steps).where(steps.c.run_id == run_id, steps.c.step == name))
+    return found[0] if found else None
 
 
 def find_completed(tx: Connection, cache_key: str) -> StepRun | None:
     """The newest completed step with this key: the same code, inputs, params and libraries."""
     query = select(steps).where(steps.c.cache_key == cache_key, steps.c.state == RunState.COMPLETE.value)
-    row = tx.execute(query.order_by(steps.c.ended_at.desc()).limit(1)).mappings().one_or_none()
-    return None if row is None else _record(tx, row)
+    newest = query.order_by(steps.c.ended_at.desc(), steps.c.run_id.desc(), steps.c.position)
+    found = _records(tx, newest.limit(1))
+    return found[0] if found else None
 
 
 def _link(
@@ -87,29 +97,55 @@ def _link(
 
 
 def _measure(tx: Connection, run: Run, step: str, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        tx.execute(delete(metrics).where(metrics.c.run_id == run.id, metrics.c.name == name))
-        tx.execute(metrics.insert().values(run_id=run.id, name=name, step=step, value=value))
+    if values:
+        measured = [
+            {"run_id": run.id, "step": step, "name": name, "value": value} for name, value in values.items()
+        ]
+        tx.execute(metrics.insert(), measured)
 
 
-def _record(tx: Connection, row: RowMapping) -> StepRun:
-    query = (
-        select(step_artifacts, artifacts.c.size)
-        .join(
-            artifacts,
-            (artifacts.c.digest == step_artifacts.c.digest) & (artifacts.c.format == step_artifacts.c.format),
-        )
-        .where(step_artifacts.c.run_id == row["run_id"], step_artifacts.c.step == row["step"])
-        .order_by(step_artifacts.c.position)
-    )
-    linked = tx.execute(query).mappings().all()
-    measured = select(metrics.c.name, metrics.c.value)
-    measured = measured.where(metrics.c.run_id == row["run_id"], metrics.c.step == row["step"])
+def _records(tx: Connection, query: Select[Any]) -> list[StepRun]:
+    """Steps with what they read, made and measured: three queries, however many steps there are."""
+    rows = tx.execute(query).mappings().all()
+    if not rows:
+        return []
+    runs = {row["run_id"] for row in rows}
+    one = rows[0]["step"] if len(rows) == 1 else None
+    linked = _by_step(tx, _linked(runs, one))
+    measured = _by_step(tx, _measured(runs, one))
+    return [_record(row, linked.get(_place(row), []), measured.get(_place(row), [])) for row in rows]
+
+
+def _linked(runs: set[str], step: str | None) -> Select[Any]:
+    table = step_artifacts.c
+    same = (artifacts.c.digest == table.digest) & (artifacts.c.format == table.format)
+    query = select(step_artifacts, artifacts.c.size).join(artifacts, same).where(table.run_id.in_(runs))
+    query = query.order_by(table.run_id, table.step, table.position)
+    return query if step is None else query.where(table.step == step)
+
+
+def _measured(runs: set[str], step: str | None) -> Select[Any]:
+    query = select(metrics).where(metrics.c.run_id.in_(runs))
+    return query if step is None else query.where(metrics.c.step == step)
+
+
+def _by_step(tx: Connection, query: Select[Any]) -> dict[tuple[str, str], list[RowMapping]]:
+    found: dict[tuple[str, str], list[RowMapping]] = {}
+    for row in tx.execute(query).mappings():
+        found.setdefault(_place(row), []).append(row)
+    return found
+
+
+def _place(row: RowMapping) -> tuple[str, str]:
+    return row["run_id"], row["step"]
+
+
+def _record(row: RowMapping, linked: Sequence[RowMapping], measured: Sequence[RowMapping]) -> StepRun:
     return StepRun(
         **dict(row) | {"state": RunState(row["state"])},
         inputs=_refs(linked, "input"),
         outputs=_refs(linked, "output"),
-        metrics={name: value for name, value in tx.execute(measured)},
+        metrics={found["name"]: number(found["value"]) for found in measured},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
 from everloop.records.datasets import NAME
@@ -43,6 +43,7 @@ class PerformanceMonitor:
     window: timedelta
     maturity: timedelta
     at_least: int
+    kind: ClassVar[str] = "performance"
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class PerformanceMonitor:
             raise InvalidInput(f"monitor {name}: metric {metric!r} is not known; use {', '.join(_METRICS)}.")
         if not worse_by >= 0:
             raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
-        _check_spans(name, window, maturity)
+        _check_spans(name, window, maturity, at_least)
         _set(
             self,
             name=name,
@@ -91,6 +92,7 @@ class DriftMonitor:
     deviations: float
     alarm_on: tuple[str, ...]
     ignore: tuple[str, ...]
+    kind: ClassVar[str] = "drift"
 
     def __init__(
         self,
@@ -101,15 +103,15 @@ class DriftMonitor:
         at_least: int = 200,
         effect: float = 0.1,
         deviations: float = 0.5,
-        alarm_on: Sequence[str] = (),
-        ignore: Sequence[str] = (),
+        alarm_on: str | Sequence[str] = (),
+        ignore: str | Sequence[str] = (),
     ) -> None:
         _check_name(name)
         if not 0 < effect < 1:
             raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
         if not deviations > 0:
             raise InvalidInput(f"monitor {name}: deviations={deviations} must be above 0.")
-        _check_spans(name, window, timedelta(0))
+        _check_spans(name, window, timedelta(0), at_least)
         _set(self, name=name, endpoint=endpoint.name, model=endpoint.model, window=window, at_least=at_least)
         _set(
             self,
@@ -124,17 +126,27 @@ Monitor = PerformanceMonitor | DriftMonitor
 
 
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or len(name) > 100:
         raise InvalidInput(
-            f"{name!r} cannot name a monitor; use small letters, digits and _, a letter first."
+            f"{name!r} cannot name a monitor; use up to 100 small letters, digits and _, a letter first."
         )
 
 
-def _check_spans(name: str, window: timedelta, maturity: timedelta) -> None:
+def _check_spans(name: str, window: timedelta, maturity: timedelta, at_least: int) -> None:
+    if at_least < 2:
+        raise InvalidInput(
+            f"monitor {name}: at_least={at_least}; nothing can be told from fewer than 2 rows."
+        )
     if window <= timedelta(0) or maturity < timedelta(0):
         raise InvalidInput(
             f"monitor {name}: the window must be longer than nothing, and maturity not below it."
         )
+
+
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
+    return (
+        (columns,) if isinstance(columns, str) else tuple(columns)
+    )  # a lone text is one column, not its letters
 
 
 def _set(record: object, **values: object) -> None:

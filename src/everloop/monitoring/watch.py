@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from everloop.data.profile import profile
+from everloop.errors import EverloopError
 from everloop.evaluation.records import Estimate
 from everloop.monitoring.drift import Alarm, drift
 from everloop.monitoring.labels import Labelled, labelled
@@ -19,7 +20,7 @@ from everloop.monitoring.performance import Performance, decayed, performance
 from everloop.monitoring.reference import training_profile
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
-from everloop.records.serving import Arm
+from everloop.records.serving import Arm, Scalar
 from everloop.registry.aliases import find_alias
 from everloop.registry.versions import get_version
 from everloop.storage import ledger
@@ -34,6 +35,8 @@ _ARROW = {
     Datatype.FP64: pa.float64(),
     Datatype.BYTES: pa.string(),
 }
+_EVENTS = {PerformanceMonitor.kind: "performance.decayed", DriftMonitor.kind: "drift.detected"}
+OK, ALARM, UNKNOWN = "ok", "alarm", "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,31 +48,53 @@ class Window:
     start: datetime
     end: datetime
     verdict: str
-    """ok, alarm, or unknown when there was too little to tell."""
+    """ok, alarm, or unknown when it cannot be told."""
     result: JsonObject
 
 
 def look(workspace: Workspace, monitor: Monitor) -> Window | None:
-    """Judge the newest window that is complete; None when it has been judged before, or nothing was served in it."""
+    """Judge the newest window that is complete; None when it has been judged before, or nothing was served in it.
+
+    Windows that went by while nobody looked are left out: what matters is whether something is wrong now. A monitor that
+    cannot be evaluated says `unknown` and why, and keeps nobody else from being looked at.
+    """
     maturity = monitor.maturity if isinstance(monitor, PerformanceMonitor) else timedelta(0)
     end = _grid(workspace.now() - maturity, monitor.window)
-    start = end - monitor.window
     with workspace.database.read() as tx:
-        if _judged(tx, monitor.name, end):
-            return None
-        champion = find_alias(tx, monitor.model, CHAMPION)
-        if champion is None:
-            return None
-        version = get_version(tx, monitor.model, champion)
-        rows = champions_rows(labelled(tx, endpoint=monitor.endpoint, since=start, until=end))
-        if not rows:
-            return None
-        if isinstance(monitor, PerformanceMonitor):
-            window = _performance(monitor, version, rows, start, end)
-        else:
-            window = _drift(tx, workspace, monitor, version, rows, start, end)
-    _write(workspace, window)
+        window = None if _judged(tx, monitor.name, end) else _window(tx, workspace, monitor, end)
+    if window is not None:
+        _write(workspace, window)
     return window
+
+
+def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetime) -> Window | None:
+    champion = find_alias(tx, monitor.model, CHAMPION)
+    logged = labelled(tx, endpoint=monitor.endpoint, since=end - monitor.window, until=end)
+    rows = champions_rows([row for row in logged if row.prediction.model == monitor.model])
+    if champion is None or not rows:
+        return None
+    version = get_version(tx, monitor.model, champion)
+    try:
+        verdict, result = _judge(tx, workspace, monitor, version, rows)
+    except (EverloopError, pa.ArrowException) as error:
+        because = error.reason if isinstance(error, EverloopError) else str(error)
+        verdict, result = UNKNOWN, {"version": version.name, "because": f"cannot be evaluated: {because}"}
+    return Window(
+        monitor=monitor.name,
+        kind=monitor.kind,
+        start=end - monitor.window,
+        end=end,
+        verdict=verdict,
+        result=result,
+    )
+
+
+def _judge(
+    tx: Connection, workspace: Workspace, monitor: Monitor, version: ModelVersion, rows: list[Labelled]
+) -> tuple[str, JsonObject]:
+    if isinstance(monitor, PerformanceMonitor):
+        return _performance(monitor, version, rows)
+    return _drift(tx, workspace, monitor, version, rows)
 
 
 def list_windows(tx: Connection, monitor: str | None = None) -> list[Window]:
@@ -104,32 +129,35 @@ def offline(version: ModelVersion, metric: str) -> Estimate | None:
 
 
 def _performance(
-    monitor: PerformanceMonitor, version: ModelVersion, rows: list[Labelled], start: datetime, end: datetime
-) -> Window:
+    monitor: PerformanceMonitor, version: ModelVersion, rows: list[Labelled]
+) -> tuple[str, JsonObject]:
     # Only this version's predictions: its own offline estimate is what they are held against.
     own = [row for row in rows if row.prediction.version == version.version]
     known = [row for row in own if row.label is not None and row.prediction.output is not None]
     live = measure(known, predictions=len(own))
     enough = live.labels >= monitor.at_least
     reference = offline(version, monitor.metric)
-    better_high = monitor.metric == "auc"
     answer = decayed(
         reference,
         live.find(monitor.metric) if enough else None,
         monitor.worse_by,
-        higher_is_better=better_high,
+        higher_is_better=monitor.metric == "auc",
     )
+    because = answer.because
+    if reference is None:
+        because = (
+            f"not known: the run that made {version.name} did not measure {monitor.metric} with an interval"
+        )
+    elif not enough:
+        because = f"not known: {live.labels} labels, {monitor.at_least} are asked for"
     result: JsonObject = {
         "version": version.name,
         "metric": monitor.metric,
-        "because": answer.because,
+        "because": because,
         "live": to_json(live),
         "offline": to_json(reference),
     }
-    verdict = "alarm" if answer.passed else "ok" if enough and reference is not None else "unknown"
-    return Window(
-        monitor=monitor.name, kind="performance", start=start, end=end, verdict=verdict, result=result
-    )
+    return ALARM if answer.passed else OK if enough and reference is not None else UNKNOWN, result
 
 
 def measure(rows: list[Labelled], *, predictions: int) -> Performance:
@@ -140,38 +168,35 @@ def measure(rows: list[Labelled], *, predictions: int) -> Performance:
 
 
 def _drift(
-    tx: Connection,
-    workspace: Workspace,
-    monitor: DriftMonitor,
-    version: ModelVersion,
-    rows: list[Labelled],
-    start: datetime,
-    end: datetime,
-) -> Window:
+    tx: Connection, workspace: Workspace, monitor: DriftMonitor, version: ModelVersion, rows: list[Labelled]
+) -> tuple[str, JsonObject]:
+    asked = _asked_alike(tx, version, rows)
+    if len(asked) < monitor.at_least:
+        because = f"only {len(asked)} requests, {monitor.at_least} are asked for"
+        return UNKNOWN, {"version": version.name, "because": because}
     reference = training_profile(tx, workspace, version)
-    if reference is None or len(rows) < monitor.at_least:
-        because = "the training data is not known" if reference is None else f"only {len(rows)} requests"
-        found: JsonObject = {"version": version.name, "because": because}
-        return Window(
-            monitor=monitor.name, kind="drift", start=start, end=end, verdict="unknown", result=found
-        )
-    live = profile(_table(version, [row.prediction.inputs for row in rows]), edges=reference.edges())
-    answer = drift(
-        reference,
-        live,
-        alarm=Alarm(
-            columns=monitor.alarm_on,
-            ignore=monitor.ignore,
-            effect=monitor.effect,
-            deviations=monitor.deviations,
-        ),
-    )
-    result = {"version": version.name, "requests": len(rows), **to_json(answer)}
-    verdict = "alarm" if answer.alarm else "ok"
-    return Window(monitor=monitor.name, kind="drift", start=start, end=end, verdict=verdict, result=result)
+    if reference is None:
+        because = "no step of the run that made it read a table with all of its inputs"
+        return UNKNOWN, {"version": version.name, "because": because}
+    live = profile(_table(version, asked), edges=reference.edges())
+    alarm = Alarm(columns=monitor.alarm_on, ignore=monitor.ignore, effect=monitor.effect)
+    answer = drift(reference, live, alarm=alarm)
+    result: JsonObject = {"version": version.name, "requests": len(asked), **to_json(answer)}
+    return ALARM if answer.alarm else OK, result
 
 
-def _table(version: ModelVersion, rows: list[Mapping[str, object]]) -> pa.Table:
+def _asked_alike(tx: Connection, version: ModelVersion, rows: list[Labelled]) -> list[Mapping[str, Scalar]]:
+    """Inputs of the requests that this version could have answered, also those that an earlier champion did."""
+    kinds = {row.prediction.version for row in rows}
+    alike = {number for number in kinds if _kinds(get_version(tx, version.model, number)) == _kinds(version)}
+    return [row.prediction.inputs for row in rows if row.prediction.version in alike]
+
+
+def _kinds(version: ModelVersion) -> list[tuple[str, Datatype]]:
+    return sorted((field.name, field.datatype) for field in version.signature.inputs)
+
+
+def _table(version: ModelVersion, rows: list[Mapping[str, Scalar]]) -> pa.Table:
     fields = version.signature.inputs
     return pa.table(
         {f.name: pa.array([row.get(f.name) for row in rows], _ARROW[f.datatype]) for f in fields},
@@ -179,15 +204,14 @@ def _table(version: ModelVersion, rows: list[Mapping[str, object]]) -> pa.Table:
 
 
 def _write(workspace: Workspace, window: Window) -> None:
-    kinds = {"performance": "performance.decayed", "drift": "drift.detected"}
     with workspace.database.write() as tx:
         if not insert_once(tx, windows, {name: getattr(window, name) for name in window.__slots__}):
             return
-        if window.verdict == "alarm":
+        if window.verdict == ALARM:
             told = {"because": window.result.get("because"), "version": window.result.get("version")}
             id = f"{window.monitor}-{window.end.isoformat()}"
             event = workspace.event(
-                kinds[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id
+                _EVENTS[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id
             )
             ledger.append(tx, event)
 

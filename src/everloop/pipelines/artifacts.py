@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from everloop.errors import InvalidInput, Refused
-from everloop.pipelines.graph import fits
+from everloop.errors import Corrupted, InvalidInput, NotFound, Refused, Unsupported
+from everloop.pipelines.hints import SINGLE, fits, is_record, output_fields, told
 from everloop.records.runs import ArtifactRef
 from everloop.settings import Trust
 from everloop.storage.blobs import Blobs
-from everloop.storage.codec import dumps
 from everloop.training.model import Model, load_model, save_model
 
-_PLAIN = (bool, int, float, str, types.NoneType, list, tuple, dict)
+_logger = logging.getLogger(__name__)
+
+
+class Kept(NamedTuple):
+    """What was written, and the value itself where the next step may have it without reading it again."""
+
+    ref: ArtifactRef
+    table: pa.Table | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifacts:
-    """Writes and reads the artifacts of one pipeline."""
+    """Writes and reads the artifacts of one pipeline.
+
+    A step gets what was kept, never the object that another step returned: a fresh run, a cached and a resumed one see the
+    same value, what is judged is what will be served, and nobody can change a value under somebody else's hands. Only a
+    table, which cannot be changed, is handed on without reading it, where reading would give the same table.
+    """
 
     blobs: Blobs
     trust: Trust
     pipeline: str
 
-    def save(self, name: str, value: object, hint: Any) -> ArtifactRef:
+    def save(self, name: str, value: object, hint: Any) -> Kept:
         """Keep a value; raises InvalidInput when it is not of the type that the step promised."""
         check_type(name, value, hint)
         if isinstance(value, Model):
             digest = save_model(self.blobs, value)
-            return ArtifactRef(name=name, digest=digest, format="model", size=len(self.blobs.get(digest)))
-        kind, data = self._encode(name, value)
-        return ArtifactRef(name=name, digest=self.blobs.put(data), format=kind, size=len(data))
+            size = len(self.blobs.get(digest))
+            return Kept(ArtifactRef(name=name, digest=digest, format="model", size=size), None)
+        format, data = self._encode(name, value, hint)
+        ref = ArtifactRef(name=name, digest=self.blobs.put(data), format=format, size=len(data))
+        return Kept(ref, value if isinstance(value, pa.Table) and _comes_back(value, data) else None)
 
     def load(self, ref: ArtifactRef, hint: Any) -> object:
         """The value again, its bytes checked against the digest first."""
@@ -53,46 +67,70 @@ class Artifacts:
             return np.load(io.BytesIO(data), allow_pickle=False)
         if ref.format == "bytes":
             return data
+        if ref.format == "json":
+            return self._from_json(ref, data, hint)
         if ref.format == "pickle":
             self._check_pickle(ref.name)
             return pickle.loads(data)  # noqa: S301 - only for pipelines that the operator has named
-        return msgspec.json.decode(data, type=hint)
+        raise Unsupported(
+            f"artifact {ref.name!r} is in the format {ref.format!r}.", next_step="upgrade everloop."
+        )
 
-    def _encode(self, name: str, value: object) -> tuple[str, bytes]:
+    def there(self, ref: ArtifactRef) -> bool:
+        """Whether all of it can still be read."""
+        try:
+            if ref.format == "model":
+                load_model(self.blobs, ref.digest, trust=self.trust)
+            else:
+                self.blobs.get(ref.digest)
+        except (NotFound, Corrupted) as error:
+            _logger.warning("%s, so it is made anew", error.reason.rstrip("."))
+            return False
+        return True
+
+    def _encode(self, name: str, value: object, hint: Any) -> tuple[str, bytes]:
         if isinstance(value, pa.Table):
-            sink = io.BytesIO()
-            pq.write_table(value, sink)
-            return "parquet", sink.getvalue()
-        if isinstance(value, np.ndarray) and value.dtype != np.dtype(object):
+            return "parquet", _parquet(name, value)
+        # A masked array or a matrix would come back as a plain array, so only plain ones are taken.
+        if (
+            isinstance(value, np.ndarray)
+            and type(value) in (np.ndarray, np.memmap)
+            and not value.dtype.hasobject
+        ):
             sink = io.BytesIO()
             np.save(sink, value, allow_pickle=False)
             return "npy", sink.getvalue()
         if isinstance(value, bytes):
             return "bytes", value
-        if isinstance(value, _PLAIN) or (is_dataclass(value) and not isinstance(value, type)):
-            return "json", self._json(name, value)
-        return self._pickle(name, value)
+        data = _json(value, hint)
+        return ("json", data) if data is not None else ("pickle", self._pickle(name, value))
 
-    def _json(self, name: str, value: object) -> bytes:
+    def _from_json(self, ref: ArtifactRef, data: bytes, hint: Any) -> object:
         try:
-            return dumps(value)
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
-            raise InvalidInput(f"output {name!r} cannot be kept as JSON: {error}.") from None
+            return msgspec.json.decode(data, type=hint)
+        except msgspec.MsgspecError as error:
+            raise Corrupted(
+                f"artifact {ref.name!r} does not hold what its type hint says: {error}."
+            ) from error
 
-    def _pickle(self, name: str, value: object) -> tuple[str, bytes]:
+    def _pickle(self, name: str, value: object) -> bytes:
         if self.pipeline not in self.trust.pickle:
-            kind = f"{type(value).__module__}.{type(value).__qualname__}"
+            kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
             raise InvalidInput(
-                f"output {name!r} is a {kind}, which has no format that is safe to load.",
-                next_step="return a pa.Table, a numpy array, a Model, a dataclass or plain values; or list the "
-                f"pipeline under pickle in [trust] of everloop.toml: pickle = [{self.pipeline!r}].",
+                f"output {name!r} is a {kind} that no format which is safe to load gives back as it was.",
+                next_step="return a pa.Table, a plain numpy array, a Model, a dataclass or plain values (finite, text as "
+                "keys), hinted with their own types, several of them as a NamedTuple; or list the pipeline under "
+                f"pickle in [trust] of everloop.toml: pickle = [{self.pipeline!r}].",
             )
-        return "pickle", pickle.dumps(value, protocol=5)
+        try:
+            return pickle.dumps(value, protocol=5)
+        except Exception as error:  # a class may fail in any way while it is pickled
+            raise InvalidInput(f"output {name!r} cannot be pickled: {error}.") from error
 
     def _check_pickle(self, name: str) -> None:
         if self.pipeline not in self.trust.pickle:
             raise Refused(
-                f"output {name!r} is a pickle, and [trust] in everloop.toml does not name {self.pipeline!r}."
+                f"artifact {name!r} is a pickle, and [trust] in everloop.toml does not name {self.pipeline!r}."
             )
 
 
@@ -103,26 +141,59 @@ def check_type(name: str, value: object, hint: Any) -> None:
             f"output {name!r} is a generator, which can be read once only.", next_step="return a list."
         )
     if not fits(type(value), hint):
-        wanted = getattr(hint, "__name__", str(hint))
-        raise InvalidInput(f"output {name!r} is a {type(value).__name__}; its type hint says {wanted}.")
+        raise InvalidInput(f"output {name!r} is a {type(value).__name__}; its type hint says {told(hint)}.")
 
 
-def take_apart(value: object, fields: Mapping[str, Any]) -> dict[str, object]:
+def take_apart(value: object, returns: Any) -> dict[str, object]:
     """The named outputs of what a step returned."""
-    if not fields:
-        if value is not None:
-            raise InvalidInput(f"it returned a {type(value).__name__}; its type hint says None.")
-        return {}
-    if len(fields) == 1 and "output" in fields:
-        return {"output": value}
+    fields = output_fields(returns)
+    if not fields and value is not None:
+        raise InvalidInput(f"it returned a {type(value).__name__}; its type hint says None.")
+    if not is_record(returns):
+        return {SINGLE: value} if fields else {}
     if not isinstance(value, tuple) or len(value) != len(fields):
-        raise InvalidInput(f"it returned a {type(value).__name__}; its type hint says {', '.join(fields)}.")
+        raise InvalidInput(
+            f"it returned a {type(value).__name__}; its type hint says {told(returns)} with {', '.join(fields)}."
+        )
     return dict(zip(fields, value, strict=True))
 
 
-def is_safe_to_share(value: object) -> bool:
-    """Whether a later step may get the very object: a table, a model and a frozen record cannot be changed."""
-    if isinstance(value, pa.Table | Model | bool | int | float | str | bytes | types.NoneType):
-        return True
-    parameters = getattr(type(value), "__dataclass_params__", None)
-    return parameters is not None and parameters.frozen
+def _parquet(name: str, table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    try:
+        pq.write_table(table, sink)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"output {name!r} has a column that Parquet cannot hold: {error}.") from None
+    return sink.getvalue()
+
+
+def _comes_back(table: pa.Table, data: bytes) -> bool:
+    # Parquet knows fewer types than Arrow. Where one was changed, the next step must see the changed one, or a run that is
+    # resumed would go on with another table than the one that was not.
+    return bool(pq.read_schema(pa.BufferReader(data)).equals(table.schema, check_metadata=True))
+
+
+def _json(value: object, hint: Any) -> bytes | None:
+    """The value as JSON; None when it would not come back as it was: NaN, keys that are no text, foreign types."""
+    try:
+        data = msgspec.json.encode(value, order="sorted", enc_hook=_scalar)
+        same = bool(msgspec.json.decode(data, type=hint) == value)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+    return data if same else None
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(type(value))
+
+
+def metrics_of(outputs: Mapping[str, object]) -> dict[str, float]:
+    """What the outputs say was measured: those with a method `metrics` that gives numbers by name."""
+    found: dict[str, float] = {}
+    for value in outputs.values():
+        measure = getattr(value, "metrics", None)
+        if callable(measure) and not isinstance(value, type):
+            found |= {str(name): float(number) for name, number in measure().items()}
+    return found

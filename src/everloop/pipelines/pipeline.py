@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, get_type_hints
 
-from everloop.errors import InvalidInput, ProjectError
+from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Drawing, Graph, Param, fits
+from everloop.pipelines.graph import Drawing, Graph, Param, StandIn
+from everloop.pipelines.hints import fits
 from everloop.pipelines.steps import Step
 from everloop.records.checks import CheckResult
 from everloop.records.json import Json
 from everloop.registry.model_names import RegisteredModel
 
 _KINDS = (bool, int, float, str)
+_ONLY_STEPS = "a pipeline only calls steps and hands their outputs on; compute inside a step."
 
 
 class Pipeline:
     """The definition of a workflow; its params are the function's arguments, each with a default or asked for."""
 
     def __init__(self, function: Callable[..., None]) -> None:
+        if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
+            raise ProjectError(
+                f"pipeline ({tracing.called_from()}): {function!r} is not a plain function.",
+                next_step="decorate a `def` that calls steps.",
+            )
         self.function = function
         self.name = function.__name__
         self.__doc__ = function.__doc__
@@ -34,27 +42,25 @@ class Pipeline:
         """A pipeline is run by the engine, because it reads versions that the engine pins."""
         if tracing.current() is not None:
             raise ProjectError(
-                f"pipeline {self.name} ({self.where}) is called inside pipeline {_drawn_name()}: a cycle or a sub-pipeline.",
+                f"pipeline {self.name} ({self.where}) is called inside a pipeline: a cycle or a sub-pipeline.",
                 next_step="call steps only; share code between pipelines through steps.",
             )
         raise ProjectError(
-            f"pipeline {self.name} cannot be called like a function.",
+            f"pipeline {self.name} cannot be called like a function ({tracing.called_from()}).",
             next_step=f"`everloop run {self.name}`, or call its steps one by one.",
         )
 
     @cached_property
     def params(self) -> Mapping[str, tuple[type, Any]]:
         """Type and default of each param; the default is `inspect.Parameter.empty` when there is none."""
-        hints = get_type_hints(self.function)
-        found: dict[str, tuple[type, Any]] = {}
-        for name, parameter in inspect.signature(self.function).parameters.items():
-            kind = hints.get(name)
-            if kind not in _KINDS:
-                raise ProjectError(
-                    f"pipeline {self.name} ({self.where}): param {name!r} must be hinted as bool, int, float or str."
-                )
-            found[name] = (kind, parameter.default)
-        return found
+        try:
+            hints = get_type_hints(self.function)
+        except Exception as error:  # noqa: BLE001 - hints may be any text, and this is the line to mend
+            raise self._error(f"its type hints mean nothing: {error}.", self.where) from None
+        return {
+            parameter.name: self._param(parameter, hints.get(parameter.name))
+            for parameter in inspect.signature(self.function).parameters.values()
+        }
 
     @cached_property
     def graph(self) -> Graph:
@@ -62,14 +68,13 @@ class Pipeline:
         drawing = Drawing(self.name, {name: kind for name, (kind, _) in self.params.items()})
         with tracing.drawing_on(drawing):
             try:
-                self.function(**{name: Param(name) for name in self.params})
-            except (TypeError, AttributeError, NameError) as error:
-                raise ProjectError(
-                    f"pipeline {self.name} ({self.where}) cannot be drawn: {error}.",
-                    next_step="a pipeline only calls steps and hands their outputs on; compute inside a step.",
-                ) from error
+                self.function(**{name: StandIn(Param(name)) for name in self.params})
+            except EverloopError as error:
+                raise self._error(error.reason, self._line(error), error.next_step) from error
+            except Exception as error:
+                raise self._error(f"it cannot be drawn: {error}.", self._line(error), _ONLY_STEPS) from error
         if not drawing.nodes:
-            raise ProjectError(f"pipeline {self.name} ({self.where}) calls no step.")
+            raise self._error("it calls no step.", self.where)
         return Graph(nodes=tuple(drawing.nodes))
 
     def fill(self, given: Mapping[str, Json]) -> dict[str, Json]:
@@ -81,7 +86,7 @@ class Pipeline:
         values: dict[str, Json] = {}
         for name, (kind, default) in self.params.items():
             if name in given:
-                values[name] = _checked(self.name, name, kind, given[name])
+                values[name] = _checked(f"pipeline {self.name}: param {name!r}", kind, given[name])
             elif default is inspect.Parameter.empty:
                 raise InvalidInput(f"pipeline {self.name} needs param {name!r}.", next_step=f"-p {name}=…")
             else:
@@ -96,6 +101,25 @@ class Pipeline:
             )
         return _parsed(self.name, name, self.params[name][0], text)
 
+    def _param(self, parameter: inspect.Parameter, kind: Any) -> tuple[type, Any]:
+        name, default = parameter.name, parameter.default
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise self._error(f"{parameter} is no param with a name; name each of them.", self.where)
+        if kind not in _KINDS:
+            raise self._error(f"param {name!r} must be hinted as bool, int, float or str.", self.where)
+        if default is inspect.Parameter.empty:
+            return kind, default
+        try:
+            return kind, _checked(f"the default of param {name!r}", kind, default)
+        except InvalidInput as error:
+            raise self._error(error.reason, self.where) from None
+
+    def _line(self, error: Exception) -> str:
+        return tracing.raised_at(error.__traceback__) or self.where
+
+    def _error(self, reason: str, where: str, next_step: str = "") -> ProjectError:
+        return ProjectError(f"pipeline {self.name} ({where}): {reason}", next_step=next_step)
+
 
 def pipeline(function: Callable[..., None]) -> Pipeline:
     """Make a function that calls steps a pipeline."""
@@ -109,11 +133,14 @@ def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> No
     """
     drawing = tracing.current()
     if drawing is None:
-        raise ProjectError("register works inside a @pipeline, where the run's record vouches for the model.")
+        raise ProjectError(
+            f"register ({tracing.called_from()}) works inside a @pipeline, where the run's record vouches for the model.",
+            next_step="let a step return the model, and call register in the pipeline.",
+        )
     drawing.add_register(_REGISTER, model, {"candidate": candidate, "verdict": verdict})
 
 
-def _contract(candidate: Any, verdict: CheckResult) -> None:
+def _contract(candidate: Any, verdict: Any) -> None:
     """What `register` takes; the engine does the work in the transaction that ends the step."""
 
 
@@ -121,14 +148,10 @@ _contract.__name__ = "register"
 _REGISTER: Step[None] = Step(_contract, cache=False, retries=0)
 
 
-def _drawn_name() -> str:
-    drawing = tracing.current()
-    return drawing.pipeline if drawing is not None else ""
-
-
-def _checked(pipeline: str, name: str, kind: type, value: Json) -> Json:
-    if not fits(type(value), kind) or (kind is not bool and isinstance(value, bool)):
-        raise InvalidInput(f"pipeline {pipeline}: param {name!r} is {value!r}; it must be a {kind.__name__}.")
+def _checked(what: str, kind: type, value: Json) -> Json:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not finite or not fits(type(value), kind) or (kind is not bool and isinstance(value, bool)):
+        raise InvalidInput(f"{what} is {value!r}; it must be of type {kind.__name__}.")
     return float(value) if kind is float and isinstance(value, int) else value
 
 
@@ -140,4 +163,4 @@ def _parsed(pipeline: str, name: str, kind: type, text: str) -> Json:
             return kind(text)  # type: ignore[no-any-return]
     except ValueError:
         pass  # said below, with what was expected
-    raise InvalidInput(f"pipeline {pipeline}: param {name}={text!r} is not a {kind.__name__}.")
+    raise InvalidInput(f"pipeline {pipeline}: param {name}={text!r} is not of type {kind.__name__}.")

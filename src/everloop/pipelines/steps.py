@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, get_type_hints, overload
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast, get_type_hints, overload
 
 from everloop.errors import ProjectError
 from everloop.pipelines import tracing
@@ -23,6 +24,7 @@ class Step(Generic[R]):
     """
 
     def __init__(self, function: Callable[..., R], *, cache: bool, retries: int) -> None:
+        _check_kind(function)
         self.function = function
         self.name = function.__name__
         self.cache = cache
@@ -31,6 +33,7 @@ class Step(Generic[R]):
         self.__name__ = function.__name__
         self.__module__ = function.__module__
         self.__wrapped__ = function
+        self.signature = inspect.signature(function)
         _check_written(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
@@ -38,21 +41,16 @@ class Step(Generic[R]):
         drawing = tracing.current()
         if drawing is None:
             return self.function(*args, **kwargs)
-        return drawing.add_step(self, args, kwargs)  # type: ignore[no-any-return]
+        return cast(R, drawing.add_step(self, args, kwargs))
 
-    @property
-    def signature(self) -> inspect.Signature:
-        """Its parameters."""
-        return inspect.signature(self.function)
-
-    @property
+    @cached_property
     def hints(self) -> Mapping[str, Any]:
         """Types of its parameters and, under `return`, of its result."""
         try:
             return get_type_hints(self.function)
-        except NameError as error:
+        except Exception as error:  # noqa: BLE001 - hints may be any text, and this is the line to mend
             raise ProjectError(
-                f"step {self.name} ({self.where}): its type hints name {error.name!r}, which does not exist."
+                f"step {self.name} ({self.where}): its type hints mean nothing: {error}."
             ) from None
 
     @property
@@ -73,21 +71,43 @@ def step(
 ) -> Step[R] | Callable[[Callable[..., R]], Step[R]]:
     """Make a function a step, bare or with keywords.
 
-    `cache=False` runs it in every run; `retries` is how often it is tried again after an error.
+    `cache=False` runs it in every run: for what reads more than its inputs, such as a clock or an address. `retries` is
+    how often it is tried again after an error; a refusal is an answer and not tried again.
     Raises ProjectError for a function without type hints, naming its line.
     """
     if retries < 0:
-        raise ProjectError(f"retries={retries} is below 0.")
+        raise ProjectError(f"step ({tracing.called_from()}): retries={retries} is below 0.")
     if function is None:
         return lambda inner: Step(inner, cache=cache, retries=retries)
     return Step(function, cache=cache, retries=retries)
 
 
+def _check_kind(function: Callable[..., Any]) -> None:
+    if not inspect.isfunction(function):
+        raise ProjectError(
+            f"step ({tracing.called_from()}): {function!r} is not a function.",
+            next_step="decorate a plain `def`.",
+        )
+    code = function.__code__
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ProjectError(
+            f"step {function.__name__} ({code.co_filename}:{code.co_firstlineno}) is async, and nobody would await it.",
+            next_step="write a plain `def`; call asyncio.run inside it where you must.",
+        )
+    if inspect.isgeneratorfunction(function):
+        raise ProjectError(
+            f"step {function.__name__} ({code.co_filename}:{code.co_firstlineno}) yields, and what it yields "
+            "could be read once only.",
+            next_step="return a list or a table.",
+        )
+
+
 def _check_written(step: Step[Any]) -> None:
     for name, parameter in step.signature.parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ProjectError(
-                f"step {step.name} ({step.where}): *{name} has no fixed inputs; name each of them."
+                f"step {step.name} ({step.where}): {parameter} is no input with a name; name each of them.",
+                next_step="write it without * and without a / behind it.",
             )
         if parameter.annotation is parameter.empty:
             raise ProjectError(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
+from traceback import extract_tb
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from everloop.pipelines.graph import Drawing
 
 _current: ContextVar[Drawing | None] = ContextVar("everloop_drawing", default=None)
+_ROOM = str(Path(__file__).parent)
 
 
 def current() -> Drawing | None:
@@ -26,3 +31,21 @@ def drawing_on(drawing: Drawing | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def called_from() -> str:
+    """File and line of the nearest caller outside this room: the line that a user can mend."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ROOM):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def raised_at(trace: TracebackType | None) -> str | None:
+    """File and line, outside this room, where an error came from."""
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(trace) if _is_theirs(frame.filename)]
+    return lines[-1] if lines else None
+
+
+def _is_theirs(file: str) -> bool:
+    return not file.startswith(_ROOM)

@@ -29,7 +29,7 @@ class CheckResult:
         return tuple(leaf for leaf in self.leaves() if not leaf.passed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: Python 3.11 cannot make a Check[float](…) that has them
 class Check(Generic[T]):
     """One question about a value; two checks joined by `&` or `|` are a check.
 

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, delete, func, select
 
-from everloop.errors import Conflict, NotFound, Refused
-from everloop.records.models import CHAMPION, AliasMove, ModelVersion
+from everloop.errors import Conflict, InvalidInput, NotFound, Refused
+from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.registry.versions import get_version
 from everloop.storage import ledger
 from everloop.storage.schema import alias_history, aliases
@@ -23,6 +23,8 @@ def move_alias(
 
     Raises Refused when the version has passed no gate, whoever asks: the database holds the same rule.
     """
+    if alias not in (CHAMPION, CHALLENGER):
+        raise InvalidInput(f"{alias!r} is no alias; there are {CHAMPION} and {CHALLENGER}.")
     chosen = get_version(tx, model, version)
     _refuse_unless_passed(chosen, alias)
     previous = find_alias(tx, model, alias)
@@ -48,22 +50,27 @@ def drop_alias(
 
 
 def previous_champion(tx: Connection, model: str) -> int:
-    """The version that was champion before the present one, for going back."""
+    """The version that was champion before the present one, for going back; asked for twice, it undoes itself."""
     now = find_alias(tx, model, CHAMPION)
-    for move in reversed(alias_moves(tx, model)):
-        if move.alias == CHAMPION and move.version not in (None, now):
-            assert move.version is not None
-            return move.version
-    raise NotFound(
-        f"{model} has had no champion before {now}.",
-        next_step=f"`everloop models {model}` shows the history.",
+    query = select(alias_history.c.version).where(
+        alias_history.c.model == model,
+        alias_history.c.alias == CHAMPION,
+        alias_history.c.version.is_not(None),
+        alias_history.c.version.is_distinct_from(now),
     )
+    found: int | None = tx.execute(query.order_by(alias_history.c.epoch.desc()).limit(1)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(
+            f"{model} has had no {'other ' if now else ''}champion.",
+            next_step=f"`everloop models {model}` shows the history.",
+        )
+    return found
 
 
 def alias_moves(tx: Connection, model: str) -> list[AliasMove]:
     """Every move of this model's aliases, oldest first."""
     query = select(alias_history).where(alias_history.c.model == model)
-    query = query.order_by(alias_history.c.time, alias_history.c.epoch)
+    query = query.order_by(alias_history.c.time, alias_history.c.alias, alias_history.c.epoch)
     return [AliasMove(**row) for row in tx.execute(query).mappings()]
 
 

@@ -20,10 +20,17 @@ def infer_signature(
     """The signature of a model that reads these columns of these rows.
 
     Text becomes categories in sorted order; whole numbers and booleans keep their kind; a column that holds
-    nulls here may hold them later, and so may those in `optional`, which only happened to be complete.
+    nulls or NaN here may hold them later, and so may those in `optional`, which only happened to be complete.
+
+    >>> rows = pa.table({"hour": [6, 17], "carrier": ["UA", "AA"]})
+    >>> signature = infer_signature(rows, inputs=["hour", "carrier"], optional=["carrier"])
+    >>> [(field.name, str(field.datatype), field.nullable, field.categories) for field in signature.inputs]
+    [('hour', 'INT64', False, ()), ('carrier', 'BYTES', True, ('AA', 'UA'))]
 
     Raises InvalidInput for a column that is missing, or of a type that no model takes.
     """
+    if not inputs:
+        raise InvalidInput("a model needs at least one input.")
     strangers = [name for name in optional if name not in inputs]
     if strangers:
         raise InvalidInput(f"{', '.join(strangers)} cannot be optional: it is no input.")
@@ -33,7 +40,8 @@ def infer_signature(
     if len(set(inputs)) != len(inputs):
         raise InvalidInput("an input is named twice.")
     outputs = (Field(name=output, datatype=Datatype.FP64),)
-    return Signature(inputs=tuple(_field(name, rows[name], name in optional) for name in inputs), outputs=outputs)
+    fields = tuple(_field(name, _plain(name, rows[name]), name in optional) for name in inputs)
+    return Signature(inputs=fields, outputs=outputs)
 
 
 def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
@@ -43,7 +51,7 @@ def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
         raise InvalidInput(f"the model needs column {', '.join(missing)}, which the rows lack.")
     filled = np.empty((rows.num_rows, len(signature.inputs)), dtype=np.float64)
     for place, field in enumerate(signature.inputs):
-        filled[:, place] = _numbers(field, rows[field.name])
+        filled[:, place] = _numbers(field, _plain(field.name, rows[field.name]))
     return filled
 
 
@@ -61,7 +69,7 @@ class RowPlan:
 
     def matrix(self, columns: Columns) -> np.ndarray:
         """Float64 matrix of shape (rows, inputs); None is NaN. The values were checked at the door."""
-        rows = len(columns[self._names[0]]) if self._names else 0
+        rows = len(columns[self._names[0]])
         filled = np.empty((rows, len(self._names)), dtype=np.float64)
         for place, (name, codes) in enumerate(zip(self._names, self._codes, strict=True)):
             values = columns[name]
@@ -85,41 +93,57 @@ def _field(name: str, column: pa.ChunkedArray, optional: bool) -> Field:
     if pa.types.is_integer(kind):
         return Field(name=name, datatype=Datatype.INT64, nullable=nullable)
     if pa.types.is_floating(kind):
-        return Field(name=name, datatype=Datatype.FP64, nullable=nullable)
-    if _is_text(kind):
-        levels = tuple(sorted(level for level in _text(column).unique().to_pylist() if level is not None))
-        if len(levels) > _MOST_CATEGORIES:
-            raise InvalidInput(
-                f"{name} has {len(levels)} different texts; more than {_MOST_CATEGORIES} are no categories.",
-                next_step="leave the column out or derive features from it.",
-            )
-        return Field(name=name, datatype=Datatype.BYTES, nullable=nullable, categories=levels)
-    raise InvalidInput(f"{name} is of type {kind}; a model takes numbers, booleans and text.")
+        gaps = pc.any(pc.is_nan(column)).as_py()  # to a model NaN is a null
+        return Field(name=name, datatype=Datatype.FP64, nullable=nullable or bool(gaps))
+    if pa.types.is_string(kind):
+        return Field(name=name, datatype=Datatype.BYTES, nullable=nullable, categories=_levels(name, column))
+    raise InvalidInput(
+        f"{name} holds nothing but nulls, so nobody knows its type.",
+        next_step="cast it to what it is, or leave it out.",
+    )
+
+
+def _levels(name: str, column: pa.ChunkedArray) -> tuple[str, ...]:
+    levels = tuple(sorted(level for level in column.unique().to_pylist() if level is not None))
+    if len(levels) > _MOST_CATEGORIES:
+        raise InvalidInput(
+            f"{name} has {len(levels)} different texts; more than {_MOST_CATEGORIES} are no categories.",
+            next_step="leave the column out or derive features from it.",
+        )
+    return levels
 
 
 def _numbers(field: Field, column: pa.ChunkedArray) -> np.ndarray:
-    if field.datatype is not Datatype.BYTES:
-        if not (
-            pa.types.is_boolean(column.type)
-            or pa.types.is_integer(column.type)
-            or pa.types.is_floating(column.type)
-        ):
-            raise InvalidInput(
-                f"{field.name} is of type {column.type}; the model was trained on {field.datatype}."
-            )
-        return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
-    if not (_is_text(column.type) or pa.types.is_null(column.type)):
-        raise InvalidInput(f"{field.name} is of type {column.type}; the model was trained on text.")
-    codes = pc.index_in(_text(column), value_set=pa.array(field.categories, pa.string()), skip_nulls=True)
-    return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False))
+    text = pa.types.is_string(column.type)
+    if text != (field.datatype is Datatype.BYTES) and not pa.types.is_null(column.type):
+        raise InvalidInput(
+            f"{field.name} is of type {column.type}; the model was trained on {field.datatype}."
+        )
+    if text:
+        column = pc.index_in(column, value_set=pa.array(field.categories, pa.string()), skip_nulls=True)
+    # A number beyond 2^53 is rounded, as in RowPlan.
+    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.cast(column, pa.string())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(
-        pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
-    )
+def _plain(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without its encoding: numbers, booleans, text or nothing but nulls."""
+    kind = column.type
+    types = pa.types
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _plain(name, pc.cast(column, kind.value_type))
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pc.cast(column, pa.string())
+    if types.is_float16(kind):
+        return pc.cast(column, pa.float32())
+    if not (
+        types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_string(kind)
+        or types.is_null(kind)
+    ):
+        raise InvalidInput(
+            f"{name} is of type {kind}; a model takes numbers, booleans and text.",
+            next_step="cast it to float64 for what it counts, or derive numbers from it.",
+        )
+    return column

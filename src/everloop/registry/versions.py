@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import NotFound
@@ -10,7 +10,7 @@ from everloop.records.checks import CheckResult
 from everloop.records.json import Json
 from everloop.records.models import ModelVersion, Signature
 from everloop.storage import ledger
-from everloop.storage.codec import from_json, to_json
+from everloop.storage.codec import from_json, number, to_json
 from everloop.storage.schema import model_versions
 from everloop.storage.workspace import Workspace
 
@@ -72,14 +72,14 @@ def list_versions(tx: Connection, model: str | None = None) -> list[ModelVersion
 
 
 def _same_as_newest(tx: Connection, model: str, digest: str, gate: CheckResult | None) -> ModelVersion | None:
-    versions = list_versions(tx, model)
-    newest = versions[-1] if versions else None
-    same = newest is not None and newest.digest == digest and _gate(newest.gate) == _gate(gate)
-    return newest if same else None
+    query = select(model_versions).where(model_versions.c.model == model)
+    row = tx.execute(query.order_by(model_versions.c.version.desc()).limit(1)).mappings().one_or_none()
+    same = row is not None and row["digest"] == digest and row["gate"] == _gate(gate)
+    return _record(row) if row is not None and same else None
 
 
-def _find(tx: Connection, model: str, condition: object) -> ModelVersion | None:
-    query = select(model_versions).where(model_versions.c.model == model, condition)  # type: ignore[arg-type]
+def _find(tx: Connection, model: str, condition: ColumnElement[bool]) -> ModelVersion | None:
+    query = select(model_versions).where(model_versions.c.model == model, condition)
     row = tx.execute(query).mappings().one_or_none()
     return None if row is None else _record(row)
 
@@ -104,10 +104,9 @@ def _record(row: RowMapping) -> ModelVersion:
     plain = dict(row)
     plain.pop("gate")
     verdict = plain.pop("verdict")
-    return ModelVersion(
-        **plain | {"signature": from_json(Signature, plain["signature"])},
-        gate=None if verdict is None else from_json(CheckResult, verdict),
-    )
+    plain["signature"] = from_json(Signature, plain["signature"])
+    plain["metrics"] = {name: number(value) for name, value in plain["metrics"].items()}
+    return ModelVersion(**plain, gate=None if verdict is None else from_json(CheckResult, verdict))
 
 
 def _gate(gate: CheckResult | None) -> str:

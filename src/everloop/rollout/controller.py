@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 
 from sqlalchemy import Connection
 
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.records.checks import CheckResult
+from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
-from everloop.records.serving import Arm, Rollout, RolloutState, Split, Traffic
+from everloop.records.serving import Arm, Rollout, RolloutState, Traffic
 from everloop.registry.aliases import drop_alias, find_alias, move_alias
-from everloop.rollout.canary import Canary, Finished, Observed, Position, advance
+from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import (
     add_rollout,
@@ -29,7 +31,17 @@ from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 
 WHO = "everloop"
-_STILL = Split(stable=100)
+_Action = Callable[[Connection], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """Everything that one step depends on, the evidence apart."""
+
+    traffic: Traffic | None
+    rollout: Rollout | None
+    champion: int | None
+    challenger: int | None
 
 
 def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
@@ -39,20 +51,15 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
     rollout, one at a time; the first model of all has nobody to be compared with and goes live.
     """
     with workspace.database.read() as tx:
-        rollout = running_rollout(tx, endpoint.name)
-        move = None if rollout is None else _advance(tx, workspace, endpoint, rollout)
+        state = _read(tx, endpoint)
+        action = _next(tx, workspace, endpoint, state)
+    if action is None:
+        return False
     with workspace.database.write() as tx:
-        traffic = read_traffic(tx, endpoint.name)
-        if traffic is None:
-            _create(tx, endpoint)
-            return True
-        if rollout is not None and running_rollout(tx, endpoint.name) != rollout:
+        if _read(tx, endpoint) != state:
             return False  # somebody else took this step while we weighed the evidence
-        if _follow_champion(tx, workspace, endpoint, traffic, rollout):
-            return True
-        if rollout is not None and move is not None:
-            return _apply(tx, workspace, endpoint, traffic, rollout, move)
-        return rollout is None and _begin(tx, workspace, endpoint, traffic)
+        action(tx)
+    return True
 
 
 def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
@@ -61,12 +68,10 @@ def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
     known = [row for row in rows if row.prediction.version in (rollout.canary, rollout.stable)]
     known.sort(key=lambda row: row.prediction.id)
     groups = (list(group) for _, group in groupby(known, key=lambda row: row.prediction.id))
-    return Evidence(
-        tuple(outcome for group in groups if (outcome := _outcome(group, rollout, measure)) is not None)
-    )
+    return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, measure)) is not None))
 
 
-def _outcome(rows: list[Labelled], rollout: Rollout, measure: Loss | None) -> Outcome | None:
+def _outcome(rows: list[Labelled], measure: Loss | None) -> Outcome | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:
@@ -89,92 +94,73 @@ def _cost(row: Labelled, measure: Loss | None) -> float | None:
     return None if measure is None or row.label is None else measure(row.prediction.output, row.label)
 
 
-def _advance(
-    tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Rollout
-) -> Position | Finished | None:
-    plan = endpoint.rollout
-    if not isinstance(plan, Canary):
-        return plan.begin()
-    name = plan.judge.loss
-    evidence = gather(tx, rollout, None if name is None else loss(name))
-    elapsed = (workspace.now() - rollout.started_at) / timedelta(days=1)
-    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed_days=elapsed))
+def _read(tx: Connection, endpoint: Endpoint) -> _State:
+    return _State(
+        traffic=read_traffic(tx, endpoint.name),
+        rollout=running_rollout(tx, endpoint.name),
+        champion=find_alias(tx, endpoint.model, CHAMPION),
+        challenger=find_alias(tx, endpoint.model, CHALLENGER),
+    )
 
 
-def _create(tx: Connection, endpoint: Endpoint) -> None:
-    champion = find_alias(tx, endpoint.model, CHAMPION)
+def _next(tx: Connection, workspace: Workspace, endpoint: Endpoint, state: _State) -> _Action | None:
+    """The one thing to do now, if there is any."""
+    traffic, rollout = state.traffic, state.rollout
+    if traffic is None:
+        return partial(_create, endpoint=endpoint, champion=state.champion)
+    if (traffic.model, traffic.stable) != (endpoint.model, state.champion):
+        return partial(_follow, workspace=workspace, endpoint=endpoint, traffic=traffic, state=state)
+    if rollout is not None:
+        return _step(tx, workspace, endpoint, traffic, rollout)
+    if state.challenger is not None:
+        return _begin(tx, workspace, endpoint, traffic, state.challenger)
+    return None
+
+
+def _create(tx: Connection, *, endpoint: Endpoint, champion: int | None) -> None:
     fresh = Traffic(
         endpoint=endpoint.name,
         model=endpoint.model,
         generation=1,
         stable=champion,
         canary=None,
-        split=_STILL,
+        split=ALL_STABLE,
         salt="",
     )
     write_traffic(tx, fresh)
 
 
-def _follow_champion(
-    tx: Connection, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, rollout: Rollout | None
-) -> bool:
-    champion = find_alias(tx, endpoint.model, CHAMPION)
-    if champion == traffic.stable:
-        return False
-    if rollout is not None:
-        because = f"the champion was moved to {endpoint.model}@{champion} by hand"
+def _follow(
+    tx: Connection, *, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, state: _State
+) -> None:
+    """The champion was moved by hand, or the endpoint now names another model: a comparison under way means nothing."""
+    if state.rollout is not None:
+        moved = "champion" if traffic.model == endpoint.model else "endpoint"
+        champion = "nobody" if state.champion is None else f"{endpoint.model}@{state.champion}"
+        because = f"the {moved} was moved to {champion} by hand"
         verdict = CheckResult(name="undisturbed", passed=False, because=because)
-        _close(tx, workspace, rollout, RolloutState.INCONCLUSIVE, verdict, {})
-    write_traffic(tx, _resting(traffic, champion))
-    return True
+        _close(tx, workspace, state.rollout, RolloutState.INCONCLUSIVE, verdict, {})
+    write_traffic(tx, replace(_resting(traffic, state.champion), model=endpoint.model))
 
 
-def _begin(tx: Connection, workspace: Workspace, endpoint: Endpoint, traffic: Traffic) -> bool:
-    challenger = find_alias(tx, endpoint.model, CHALLENGER)
-    if challenger is None:
-        return False
-    if challenger == traffic.stable or any(r.canary == challenger for r in list_rollouts(tx, endpoint.name)):
+def _begin(
+    tx: Connection, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, challenger: int
+) -> _Action:
+    tried = {
+        rollout.canary for rollout in list_rollouts(tx, endpoint.name) if rollout.model == endpoint.model
+    }
+    if challenger == traffic.stable or challenger in tried:
         why = f"{endpoint.model}@{challenger} is champion or has had its rollout"
-        drop_alias(tx, workspace, model=endpoint.model, alias=CHALLENGER, who=WHO, why=why)
-        return True
-    rollout = _fresh(workspace, endpoint, traffic, challenger)
-    add_rollout(tx, rollout)
-    told = {"stable": traffic.stable, "canary": challenger}
-    _tell(tx, workspace, rollout, "rollout.started", told)
-    plan = endpoint.rollout
-    if traffic.stable is None or not isinstance(plan, Canary):
-        because = (
-            "there was no champion to compare it with"
-            if traffic.stable is None
-            else "the plan compares nothing"
+        return partial(
+            drop_alias, workspace=workspace, model=endpoint.model, alias=CHALLENGER, who=WHO, why=why
         )
-        verdict = CheckResult(
-            name="first model" if traffic.stable is None else "all at once", passed=True, because=because
-        )
-        _promote(
-            tx,
-            workspace,
-            traffic,
-            rollout,
-            Finished(state=RolloutState.PROMOTED, split=_STILL, verdict=verdict),
-        )
-        return True
-    write_traffic(
-        tx,
-        replace(
-            traffic,
-            generation=traffic.generation + 1,
-            canary=challenger,
-            split=plan.begin().split,
-            salt=rollout.id,  # a new salt for each rollout, so that nobody is always the guinea pig
-            shadow=plan.shadow,
-        ),
-    )
-    return True
+    return partial(_start, workspace=workspace, endpoint=endpoint, traffic=traffic, challenger=challenger)
 
 
-def _fresh(workspace: Workspace, endpoint: Endpoint, traffic: Traffic, challenger: int) -> Rollout:
-    return Rollout(
+def _start(
+    tx: Connection, *, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, challenger: int
+) -> None:
+    rollout = Rollout(
         id=f"{endpoint.name}-{endpoint.model}-{challenger}",
         endpoint=endpoint.name,
         model=endpoint.model,
@@ -185,37 +171,71 @@ def _fresh(workspace: Workspace, endpoint: Endpoint, traffic: Traffic, challenge
         started_at=workspace.now(),
         step_started_at=workspace.now(),
     )
+    add_rollout(tx, rollout)
+    _tell(tx, workspace, rollout, "rollout.started", {"stable": traffic.stable, "canary": challenger})
+    begin = _first_move(endpoint, traffic)
+    if isinstance(begin, Finished):
+        _promote(tx, workspace, traffic, rollout, begin)
+        return
+    salt = rollout.id  # a new salt for each rollout, so that nobody is always the guinea pig
+    asked = replace(traffic, canary=challenger, split=begin.split, salt=salt, shadow=endpoint.rollout.shadow)
+    write_traffic(tx, replace(asked, generation=traffic.generation + 1))
 
 
-def _apply(
-    tx: Connection,
-    workspace: Workspace,
-    endpoint: Endpoint,
-    traffic: Traffic,
-    rollout: Rollout,
-    move: Position | Finished,
-) -> bool:
-    if isinstance(move, Position):
-        return _step(tx, workspace, traffic, rollout, move)
+def _first_move(endpoint: Endpoint, traffic: Traffic) -> Position | Finished:
+    if traffic.stable is not None:
+        return endpoint.rollout.begin()
+    verdict = CheckResult(name="first model", passed=True, because="there was no champion to compare it with")
+    return Finished(state=RolloutState.PROMOTED, split=ALL_STABLE, verdict=verdict)
+
+
+def _step(
+    tx: Connection, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, rollout: Rollout
+) -> _Action | None:
+    move = _weigh(tx, workspace, endpoint, rollout)
+    if isinstance(move, Finished):
+        return partial(_finish, workspace=workspace, traffic=traffic, rollout=rollout, move=move)
+    wanted = replace(traffic, split=move.split, shadow=endpoint.rollout.shadow)
+    if wanted == traffic and move.step == rollout.step:
+        return None
+    return partial(_go_on, workspace=workspace, traffic=wanted, rollout=rollout, move=move)
+
+
+def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Rollout) -> Position | Finished:
+    plan = endpoint.rollout
+    if not isinstance(plan, Canary):
+        return plan.begin()
+    if rollout.step >= len(plan.steps):
+        because = f"the plan has {len(plan.steps)} steps now, and the rollout was at step {rollout.step + 1}"
+        verdict = CheckResult(name="same plan", passed=False, because=because)
+        return Finished(state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict)
+    name = plan.judge.loss
+    evidence = gather(tx, rollout, None if name is None else loss(name))
+    elapsed = (workspace.now() - rollout.started_at) / timedelta(days=1)
+    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed_days=elapsed))
+
+
+def _finish(
+    tx: Connection, *, workspace: Workspace, traffic: Traffic, rollout: Rollout, move: Finished
+) -> None:
     if move.state is RolloutState.PROMOTED:
         _promote(tx, workspace, traffic, rollout, move)
-        return True
-    why = move.verdict.because
-    if find_alias(tx, endpoint.model, CHALLENGER) == rollout.canary:
-        drop_alias(tx, workspace, model=endpoint.model, alias=CHALLENGER, who=WHO, why=why)
+        return
+    if find_alias(tx, rollout.model, CHALLENGER) == rollout.canary:
+        why = move.verdict.because
+        drop_alias(tx, workspace, model=rollout.model, alias=CHALLENGER, who=WHO, why=why)
     _close(tx, workspace, rollout, move.state, move.verdict, move.numbers)
     write_traffic(tx, _resting(traffic, traffic.stable))
-    return True
 
 
-def _step(tx: Connection, workspace: Workspace, traffic: Traffic, rollout: Rollout, move: Position) -> bool:
-    if move.step == rollout.step:
-        return False
-    save_rollout(tx, replace(rollout, step=move.step, step_started_at=workspace.now()))
-    write_traffic(tx, replace(traffic, generation=traffic.generation + 1, split=move.split))
-    told = {"step": move.step, "canary_percent": move.split.canary}
-    _tell(tx, workspace, rollout, "rollout.stepped", told, suffix=f"-{move.step}")
-    return True
+def _go_on(
+    tx: Connection, *, workspace: Workspace, traffic: Traffic, rollout: Rollout, move: Position
+) -> None:
+    if move.step != rollout.step:
+        save_rollout(tx, replace(rollout, step=move.step, step_started_at=workspace.now()))
+        told: Mapping[str, Json] = {"step": move.step, "canary_percent": move.split.canary}
+        _tell(tx, workspace, rollout, "rollout.stepped", told, suffix=f"-{move.step}")
+    write_traffic(tx, replace(traffic, generation=traffic.generation + 1))
 
 
 def _promote(tx: Connection, workspace: Workspace, traffic: Traffic, rollout: Rollout, end: Finished) -> None:
@@ -249,7 +269,7 @@ def _resting(traffic: Traffic, stable: int | None) -> Traffic:
         generation=traffic.generation + 1,
         stable=stable,
         canary=None,
-        split=_STILL,
+        split=ALL_STABLE,
         shadow=False,
     )
 
@@ -259,14 +279,14 @@ def _tell(
     workspace: Workspace,
     rollout: Rollout,
     kind: str,
-    data: Mapping[str, object],
+    data: Mapping[str, Json],
     suffix: str = "",
 ) -> None:
     event = workspace.event(
         kind,
         f"/endpoints/{rollout.endpoint}",
         f"{rollout.model}@{rollout.canary}",
-        data,  # type: ignore[arg-type]
+        data,
         id=f"{rollout.id}-{kind}{suffix}",
     )
     ledger.append(tx, event)

@@ -103,8 +103,9 @@ class Contract:
         given = names if isinstance(names, dict) else dict.fromkeys(names)
         if given.keys() == self._known:
             return
-        for name in given.keys() - self._known:
-            raise self._unknown(name, where)
+        for name in given:
+            if name not in self._known:
+                raise self._unknown(name, where)
         missing = [name for name in self.names if name not in given]
         raise InvalidInput(
             f"{where}input {missing[0]!r} is missing; expected {_list(self.names)}, null where nothing is known."

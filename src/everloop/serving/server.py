@@ -27,10 +27,11 @@ from everloop.training.model import Model, load_model
 _logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 _LONGEST_PAUSE = 5.0
-_DRAIN_SECONDS = 0.3
+_DRAIN_SECONDS = (
+    1.0  # for clients that are between two requests; without open connections the exit does not wait
+)
 _KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's, so that the proxy is the one that closes
 _GRACEFUL_SECONDS = 10  # after so long a client that does not read its answer no longer holds up the exit
-_REQUEST_SECONDS = 30.0
 _MOST_HEAD = 64 * 1024
 
 
@@ -53,10 +54,15 @@ def serve(
 
 @contextmanager
 def serving(
-    workspace: Workspace, endpoint: str, host: str = "127.0.0.1", port: int = 0
+    workspace: Workspace,
+    endpoint: str,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    request_seconds: float = 30.0,
 ) -> Iterator["PredictionServer"]:
     """The same in a thread of this process, for the length of a block."""
-    server = PredictionServer(workspace, endpoint, host, port)
+    server = PredictionServer(workspace, endpoint, host, port, request_seconds=request_seconds)
     up = threading.Event()
     failed: list[BaseException] = []
 
@@ -82,16 +88,27 @@ def serving(
 
 
 class PredictionServer:
-    """One endpoint's server in one process; it holds its port from the moment it is made."""
+    """One endpoint's server in one process; it holds its port from the moment it is made.
 
-    def __init__(self, workspace: Workspace, endpoint: str, host: str, port: int) -> None:
+    A request that has not arrived in full after `request_seconds` loses its connection.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        endpoint: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        request_seconds: float = 30.0,
+    ) -> None:
         self._socket = _listen(host, port)
         bound = self._socket.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self.url = f"http://{shown}:{bound[1]}"
         """Where it listens."""
         self.metrics = Metrics()
-        self._workspace, self._endpoint = workspace, endpoint
+        self._workspace, self._endpoint, self._request_seconds = workspace, endpoint, request_seconds
         self._uvicorn: _Uvicorn | None = None
         self._stopped = False
 
@@ -134,7 +151,12 @@ class PredictionServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
-        self._uvicorn = _Uvicorn(config, service, lambda: on_ready(self.url) if on_ready else None)
+        self._uvicorn = _Uvicorn(
+            config,
+            service,
+            on_ready=lambda: on_ready(self.url) if on_ready else None,
+            request_seconds=self._request_seconds,
+        )
         self._uvicorn.should_exit = self._stopped
         try:
             with follower.following():
@@ -238,9 +260,16 @@ class Follower:
 class _Uvicorn(uvicorn.Server):
     """Uvicorn with an end that loses nothing, and that counts as success when it was asked for."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        *,
+        on_ready: Callable[[], None],
+        request_seconds: float,
+    ) -> None:
         super().__init__(config)
-        self._service, self._on_ready = service, on_ready
+        self._service, self._on_ready, self._request_seconds = service, on_ready, request_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -248,10 +277,10 @@ class _Uvicorn(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # it ticks ten times a second
-            now = asyncio.get_running_loop().time()
+            oldest = asyncio.get_running_loop().time() - self._request_seconds
             for connection in list(self.server_state.connections):
                 assert isinstance(connection, _Connection)
-                connection.close_if_slow(now)
+                connection.close_if_slow(oldest)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -292,9 +321,9 @@ class _Connection(HttpToolsProtocol):
         self._since = None
         super().on_message_complete()
 
-    def close_if_slow(self, now: float) -> None:
-        """End a connection whose request has been on its way for too long."""
-        if self._since is not None and now - self._since > _REQUEST_SECONDS:
+    def close_if_slow(self, oldest: float) -> None:
+        """End the connection if its request began to arrive before `oldest` and is not complete."""
+        if self._since is not None and self._since < oldest:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:

@@ -1,12 +1,11 @@
 """Bytes by their digest: written whole or not at all, and checked on every read."""
 
-import os
 import re
-import secrets
 from pathlib import Path
 
 from everloop.errors import Corrupted, InvalidInput, NotFound
 from everloop.storage.codec import digest as digest_bytes
+from everloop.storage.durable import fresh_name, keep, make_folder, sync
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -18,11 +17,13 @@ class Blobs:
         self.folder = folder
 
     def put(self, data: bytes) -> str:
-        """Keep these bytes and return their digest; when it returns they are on the disk."""
+        """Keep these bytes and return their digest; when it returns they are on the disk, whole."""
         digest = digest_bytes(data)
         path = self._path(digest)
-        if not path.exists():
-            self._write(path, data)
+        if _holds(path, digest):
+            sync(path.parent)  # whoever wrote it may have died before the name was safe
+        else:
+            _write(path, data)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -46,24 +47,20 @@ class Blobs:
             raise InvalidInput(f"{digest!r} is not a digest.")
         return self.folder / digest[:2] / digest
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name[:12]}.{secrets.token_hex(4)}")
-        try:
-            with fresh.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, path)
-        finally:
-            fresh.unlink(missing_ok=True)
-        _sync_folder(path.parent)
 
-
-def _sync_folder(folder: Path) -> None:
-    # Without it a power cut may forget the rename although the file's bytes are safe.
-    handle = os.open(folder, os.O_RDONLY)
+def _holds(path: Path, digest: str) -> bool:
+    """Whether the file is there and is what its name says; one that was damaged is written anew."""
     try:
-        os.fsync(handle)
+        return digest_bytes(path.read_bytes()) == digest
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    make_folder(path.parent)
+    fresh = fresh_name(path)
+    try:
+        fresh.write_bytes(data)
+        keep(fresh, path)
     finally:
-        os.close(handle)
+        fresh.unlink(missing_ok=True)

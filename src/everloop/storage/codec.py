@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 def dumps(value: object) -> bytes:
     """Canonical JSON: sorted keys, so that equal records have equal bytes and equal digests."""
-    return msgspec.json.encode(value, order="sorted")
+    try:
+        return msgspec.json.encode(value, order="sorted")
+    except TypeError:  # it sorts texts only; numbers as keys become texts here
+        return msgspec.json.encode(to_json(value), order="sorted")
 
 
 def loads(kind: type[T], data: bytes | str) -> T:
@@ -31,9 +34,27 @@ def to_json(value: object) -> Any:
 def from_json(kind: type[T], value: object) -> T:
     """The record that those builtins were."""
     try:
-        return msgspec.convert(value, type=kind, strict=False)
+        return msgspec.convert(value, type=kind, str_keys=True)
     except msgspec.MsgspecError as error:
         raise Corrupted(f"stored {kind.__name__} cannot be read: {error}.") from error
+
+
+def storable_text(text: str) -> str:
+    r"""Text from anywhere as every database can keep it: NUL and halves of characters become a question mark.
+
+    >>> storable_text("naive \0 \udc80")
+    'naive ? ?'
+    """
+    return text.replace("\0", "?").encode(errors="replace").decode()
+
+
+def number(value: float | None) -> float:
+    """A number as it was kept: JSON and SQLite have no NaN and keep it as null.
+
+    >>> number(0.5), number(None)
+    (0.5, nan)
+    """
+    return float("nan") if value is None else value
 
 
 def digest(data: bytes) -> str:

@@ -2,21 +2,23 @@
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from everloop.errors import Conflict, InvalidInput, ProjectError, Unsupported
+from everloop.errors import Conflict, EverloopError, InvalidInput, NotReady, ProjectError, Unsupported
 from everloop.storage.locks import FileLock
 
+FILE = "everloop.db"
 _WRITER = 0x6576_6572  # the advisory lock that PostgreSQL writers share
+_LOOK = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
@@ -29,28 +31,28 @@ class Database:
     """
 
     def __init__(self, url: str, *, folder: Path) -> None:
-        self.url = url or f"sqlite:///{folder / 'everloop.db'}"
-        self.is_sqlite = self.url.startswith("sqlite:")
-        if not self.is_sqlite and not self.url.startswith(("postgresql:", "postgresql+psycopg:")):
-            raise ProjectError(
-                f"database {hide_password(self.url)} is not supported.",
-                next_step="leave it empty for SQLite, or write postgresql://user@host/name.",
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / "everloop.db.lock") if self.is_sqlite else None
-        self.engine = self._connect()
+        self.is_sqlite = not url
+        self.where = str(folder / FILE) if self.is_sqlite else hide_password(url)
+        """The database as it may be shown."""
+        self._lock = FileLock(folder / f"{FILE}.lock") if self.is_sqlite else None
+        self._thread = threading.local()
+        self.engine = _open_sqlite(folder / FILE) if self.is_sqlite else _open_postgres(url)
+        if self.is_sqlite:
+            self._make_file()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent look that changes nothing."""
-        with self.engine.connect() as connection, _plain_errors(self.url):
+        """A look at one moment: all of it is from the same state, whatever is written meanwhile, and it changes nothing."""
+        with _plain_errors(self), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(**_LOOK)
             yield connection
             connection.rollback()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One exclusive transaction, on the disk when the block ends; an exception undoes all of it."""
-        with self._exclusive(), self.engine.connect() as connection, _plain_errors(self.url):
+        with _plain_errors(self), self._alone(), self.engine.connect() as connection:
             with connection.execution_options(everloop_write="FULL").begin():
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
@@ -60,9 +62,10 @@ class Database:
     def log(self) -> Iterator[Connection]:
         """A transaction for rows that only add up, such as the inference log.
 
-        It survives a killed process; a power cut may take its last moments. It does not queue behind `write` on PostgreSQL.
+        It survives a killed process; a power cut may take its last moments. On PostgreSQL it does not queue behind
+        `write`, so what needs an order, such as the ledger, has no place in it.
         """
-        with self._exclusive(), self.engine.connect() as connection, _plain_errors(self.url):
+        with _plain_errors(self), self._alone(), self.engine.connect() as connection:
             with connection.execution_options(everloop_write="NORMAL").begin():
                 if not self.is_sqlite:
                     connection.execute(text("SET LOCAL synchronous_commit TO OFF"))
@@ -72,30 +75,34 @@ class Database:
         """Give all connections back."""
         self.engine.dispose()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if getattr(self._thread, "writes", False):
+            raise RuntimeError(
+                "a transaction was begun inside another one of the same thread; it would wait for ever."
+            )
+        with self._exclusive():
+            self._thread.writes = True
+            try:
+                yield
+            finally:
+                self._thread.writes = False
+
     def _exclusive(self) -> AbstractContextManager[None]:
         return nullcontext() if self._lock is None else self._lock.held()
 
-    def _connect(self) -> Engine:
-        url = re.sub(r"^postgresql:", "postgresql+psycopg:", self.url)
-        try:
-            engine = create_engine(url, json_serializer=_json, json_deserializer=msgspec.json.decode)
-        except ModuleNotFoundError:
-            raise Unsupported(
-                "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'."
-            ) from None
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise ProjectError(f"database {hide_password(self.url)} cannot be understood: {error}.") from None
-        if self.is_sqlite:
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        return engine
+    def _make_file(self) -> None:
+        # Two processes that both turn a new file to WAL can shut each other out, and SQLite does not wait then.
+        with _plain_errors(self), self._exclusive(), self.engine.connect():
+            pass
 
 
 def insert_once(tx: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one with the same key is there; says whether it did."""
     dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
-    result = tx.execute(dialect.insert(table).values(**row).on_conflict_do_nothing())
-    return result.rowcount == 1
+    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    # Asked for the key and not for a number of rows, which PostgreSQL's driver does not tell here.
+    return tx.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def hide_password(url: str) -> str:
@@ -103,22 +110,54 @@ def hide_password(url: str) -> str:
 
     >>> hide_password("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
+    >>> hide_password("postgresql://host/db?user=me&password=secret")
+    'postgresql://host/db?user=me&password=***'
     """
-    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url))
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value, order="sorted").decode()
+def _open_sqlite(path: Path) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_postgres(given: str) -> Engine:
+    shown = hide_password(given)
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        raise _not_understood(shown) from None  # the error itself could show the password
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise _not_understood(shown)
+    try:
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,  # a server that was restarted costs nobody an error
+        )
+    except ModuleNotFoundError:
+        raise Unsupported(
+            "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'."
+        ) from None
+
+
+def _not_understood(shown: str) -> ProjectError:
+    return ProjectError(
+        f"database {shown!r} is not supported.",
+        next_step="leave it empty for SQLite, or write postgresql://user@host/name.",
+    )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "synchronous=FULL"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     level = connection.get_execution_options().get("everloop_write")
+    connection.exec_driver_sql(f"PRAGMA query_only={level is None}")
     if level is None:
         connection.exec_driver_sql("BEGIN")
         return
@@ -126,24 +165,32 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+_IN_PLAIN_WORDS: tuple[tuple[str, type[EverloopError], str, str], ...] = (
+    ("database is locked", Conflict, "another program holds", "close it and try again."),
+    ("disk is full", Conflict, "there is no space left, and nothing was changed in", "free some space."),
+    ("not a database", InvalidInput, "this file is damaged:", "restore it from a backup in the same folder."),
+    ("malformed", InvalidInput, "this file is damaged:", "restore it from a backup in the same folder."),
+    ("unable to open", InvalidInput, "there is no way to write", "ask for write access to its folder."),
+    ("readonly", InvalidInput, "there is no way to write", "ask for write access to its folder."),
+)
+
+
 @contextmanager
-def _plain_errors(url: str) -> Iterator[None]:
+def _plain_errors(database: Database) -> Iterator[None]:
     """Say in a sentence what a user can mend; anything else keeps its traceback."""
     try:
         yield
     except DBAPIError as error:
         told = str(error.orig)
-        where = hide_password(url)
-        if "database is locked" in told:
-            raise Conflict(
-                f"another program holds the database {where}.", next_step="close it and try again."
-            ) from error
-        if "disk is full" in told:
-            raise Conflict(
-                f"the disk under {where} is full; nothing was changed.", next_step="free some space."
-            ) from error
-        if "not a database" in told or "malformed" in told:
-            raise InvalidInput(
-                f"{where} is damaged: {told}.", next_step="restore it from a backup in the same folder."
+        if database.is_sqlite:
+            for words, kind, reason, next_step in _IN_PLAIN_WORDS:
+                if words in told:
+                    raise kind(f"{reason} {database.where} ({told}).", next_step=next_step) from error
+        elif isinstance(error, OperationalError) and (
+            error.connection_invalidated or error.statement is None
+        ):
+            raise NotReady(
+                f"the database {database.where} does not answer: {told.splitlines()[0]}.",
+                next_step="start it, or correct its address in [storage] of everloop.toml.",
             ) from error
         raise

@@ -1,5 +1,6 @@
 """Locks that the operating system takes back when their holder dies."""
 
+import errno
 import os
 import sys
 import threading
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from everloop.errors import Unsupported
+from everloop.errors import InvalidInput, Unsupported
 
 if sys.platform == "win32":
 
@@ -30,7 +31,7 @@ else:
 class FileLock:
     """One file, one holder; a killed process lets go at once, so nobody waits for a clock.
 
-    Threads of one process queue behind each other before they queue behind other processes.
+    Threads that share the object queue behind each other before they queue behind other processes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,8 +67,7 @@ class FileLock:
     def _take(self, *, wait: bool) -> bool:
         handle: int | None = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = _open(self.path)
             if _lock(handle, wait=wait):
                 self._handle, handle = handle, None
                 return True
@@ -77,3 +77,16 @@ class FileLock:
                 os.close(handle)
             if self._handle is None:
                 self._threads.release()
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise InvalidInput(
+            f"{path.parent} cannot be written: {error.strerror}.",
+            next_step="ask for write access, or name another folder in [storage] of everloop.toml.",
+        ) from None

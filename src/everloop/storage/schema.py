@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -23,7 +23,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 REVISIONS = ("0001",)
@@ -49,7 +48,9 @@ class UtcTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} has no time zone")
         utc = value.astimezone(UTC)
-        return utc if dialect.name == "postgresql" else utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if dialect.name == "postgresql":
+            return utc
+        return f"{utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""
@@ -58,7 +59,25 @@ class UtcTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
-JsonText = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+class JsonText(TypeDecorator[Any]):
+    """Plain values as JSON text; None is NULL.
+
+    Not the databases' own types: PostgreSQL's JSONB has no NUL and turns 1e16 into an integer, and so does SQLite
+    with a number in a column that it is told is JSON. What is kept here is read as it was.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From the database."""
+        return None if value is None else msgspec.json.decode(value)
+
+
 BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only for plain INTEGER keys
 
 tables = MetaData(
@@ -75,8 +94,8 @@ events = Table(
     "events",
     tables,
     Column("seq", BigId, primary_key=True, autoincrement=True),
-    Column("id", String(200), nullable=False),
-    Column("source", String(300), nullable=False),
+    Column("id", String(600), nullable=False),
+    Column("source", String(400), nullable=False),
     Column("type", String(100), nullable=False),
     Column("subject", String(300), nullable=False),
     Column("time", UtcTime, nullable=False),
@@ -116,7 +135,7 @@ runs = Table(
     tables,
     Column("id", String(36), primary_key=True),
     Column("pipeline", String(100), nullable=False),
-    Column("key", String(300), nullable=False, unique=True),
+    Column("key", String(600), nullable=False, unique=True),
     Column("state", String(10), nullable=False),
     Column("trigger", String(100), nullable=False),
     Column("reason", Text, nullable=False),
@@ -217,11 +236,12 @@ metrics = Table(
     "metrics",
     tables,
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("step", String(100), primary_key=True),
     Column("name", String(200), primary_key=True),
-    Column("step", String(100), nullable=False),
     Column("value", Float),
 )
 
+# Rows of `model_versions` and `alias_history` never change: triggers in the first migration refuse it.
 model_versions = Table(
     "model_versions",
     tables,
@@ -256,6 +276,11 @@ aliases = Table(
         ["model", "version", "gate"],
         ["model_versions.model", "model_versions.version", "model_versions.gate"],
     ),
+    # Nor does an alias move without an entry in its history.
+    ForeignKeyConstraint(
+        ["model", "alias", "epoch", "version"],
+        ["alias_history.model", "alias_history.alias", "alias_history.epoch", "alias_history.version"],
+    ),
 )
 
 alias_history = Table(
@@ -269,6 +294,7 @@ alias_history = Table(
     Column("who", String(200), nullable=False),
     Column("why", Text, nullable=False),
     Column("time", UtcTime, nullable=False),
+    UniqueConstraint("model", "alias", "epoch", "version"),
 )
 
 endpoints = Table(
@@ -348,7 +374,7 @@ firings = Table(
     "firings",
     tables,
     Column("trigger", String(100), primary_key=True),
-    Column("key", String(200), primary_key=True),
+    Column("key", String(400), primary_key=True),
     Column("kind", String(20), nullable=False),
     Column("pipeline", String(100), nullable=False),
     Column("time", UtcTime, nullable=False),

@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 
 from everloop.clock import Clock, FileClock, system_clock
+from everloop.errors import InvalidInput
 from everloop.records.events import TYPE_PREFIX, Event
 from everloop.records.json import JsonObject
 from everloop.settings import Settings
 from everloop.storage.blobs import Blobs
 from everloop.storage.database import Database
+from everloop.storage.durable import make_folder
 from everloop.storage.ids import id_maker
 from everloop.storage.migrate import migrate
 from everloop.storage.tables import Tables
@@ -61,16 +63,36 @@ def open_workspace(settings: Settings) -> Workspace:
     """Open the stores, making or migrating the database if that is needed."""
     folder = settings.folder
     now = workspace_clock(settings)
+    opened_at = now()  # a clock that does not work is told before anything is made
+    _make_folder(folder, settings.root)
+    tables = Tables(folder / "tables")
     database = Database(settings.storage.database, folder=folder)
-    migrate(database, folder=folder, now=now())
+    try:
+        migrate(database, folder=folder, now=opened_at)
+    except BaseException:
+        database.close()
+        raise
     return Workspace(
         settings=settings,
         database=database,
         blobs=Blobs(folder / "blobs"),
-        tables=Tables(folder / "tables"),
+        tables=tables,
         now=now,
         new_id=id_maker(now),
     )
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    try:
+        make_folder(folder)
+        # What is kept here is no change of the project's code: it must not make every run look dirty.
+        if folder not in (root, *root.parents) and not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise InvalidInput(
+            f"the storage folder {folder} cannot be written: {error.strerror}.",
+            next_step="ask for write access, or name another folder in [storage] of everloop.toml.",
+        ) from None
 
 
 def workspace_clock(settings: Settings) -> Clock:

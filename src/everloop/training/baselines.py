@@ -38,16 +38,23 @@ def logistic(
     if rows.num_rows > most_rows:
         chosen = np.random.default_rng(seed).choice(rows.num_rows, most_rows, replace=False)
         rows = rows.take(pa.array(np.sort(chosen)))
+    labels = _labels(rows, label)
+    if labels.min() == labels.max():
+        raise InvalidInput(
+            f"every row has the same label {label!r}; a logistic regression needs both.",
+            next_step="take `constant` as the baseline, or more rows.",
+        )
     estimator = _estimator(categorical_places(signature), len(inputs))
-    return Model(estimator.fit(matrix(signature, rows), _labels(rows, label)), signature)
+    return Model(estimator.fit(matrix(signature, rows), labels), signature)
 
 
 def _estimator(categories: Sequence[int], width: int) -> Pipeline:
     numbers = [place for place in range(width) if place not in set(categories)]
     encode = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_FEWEST_OF_A_LEVEL)
+    fill = SimpleImputer(strategy="median", keep_empty_features=True)
     prepare = ColumnTransformer(
         [
-            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("numbers", make_pipeline(fill, StandardScaler()), numbers),
             ("categories", encode, list(categories)),
         ]
     )
@@ -57,8 +64,13 @@ def _estimator(categories: Sequence[int], width: int) -> Pipeline:
 def _labels(rows: pa.Table, label: str) -> np.ndarray:
     if label not in rows.column_names:
         raise InvalidInput(f"there is no label column {label!r} among {', '.join(rows.column_names)}.")
-    if rows[label].null_count:
-        raise InvalidInput(
-            f"{rows[label].null_count} rows have no label {label!r}; leave them out of training."
-        )
-    return np.asarray(rows[label].cast(pa.int64()).to_numpy())
+    column = rows[label]
+    if column.null_count:
+        raise InvalidInput(f"{column.null_count} rows have no label {label!r}; leave them out of training.")
+    kinds = pa.types
+    if not (kinds.is_boolean(column.type) or kinds.is_integer(column.type) or kinds.is_floating(column.type)):
+        raise InvalidInput(f"label {label!r} is of type {column.type}; it must be 0 or 1, or true or false.")
+    values = np.asarray(column.cast(pa.float64()).to_numpy())
+    if not len(values) or not np.isin(values, (0.0, 1.0)).all():
+        raise InvalidInput(f"label {label!r} must be 0 or 1 in every row, and there must be rows.")
+    return values.astype(np.int64)

@@ -39,6 +39,12 @@ _LINE = "{:<5}{:>8}{:>11}{:>7}{:>8}{:>8}{:>9}{:>8}  {}"
 _HEAD = _LINE.format(
     "month", "flights", "predicted", "labels", "AUC", "frozen", "log loss", "frozen", "champion"
 )
+_COLOURS = {
+    ("planted",): "yellow",
+    ("stop:", "quarantine:", "ROLLED BACK"): "red",
+    ("promoted", "resumed the run"): "green",
+    tuple(f"{kind}:" for kind in KINDS): "cyan",
+}
 NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -218,8 +224,15 @@ def year_table(months: Sequence[Month]) -> Table:
     for month in months:
         table.add_row(Text(month_line(month)))
         if month.events:
-            table.add_row(Padding(Text(" · ".join(month.events), style="dim"), (0, 0, 0, 5)))
+            table.add_row(Padding(_story(month.events), (0, 0, 0, 5)))
     return table
+
+
+def _story(events: Sequence[str]) -> Text:
+    text = Text(" · ".join(events), style="dim")
+    for words, style in _COLOURS.items():
+        text.highlight_words(words, style=f"not dim {style}")
+    return text
 
 
 def month_line(month: Month) -> str:

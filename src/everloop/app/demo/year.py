@@ -324,8 +324,12 @@ class _Play:
             str(self.here.project.settings.root),
         ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
-            while victim.poll() is None and not self._is_training(waiting[0].id):
-                time.sleep(0.01)
+            while not self._is_training(waiting[0].id):
+                if victim.poll() is not None:
+                    raise EverloopError(
+                        f"the worker ended with code {victim.returncode} before it could be killed."
+                    )
+                time.sleep(0.05)
             victim.send_signal(signal.SIGKILL)
         return None
 

@@ -24,6 +24,9 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("time", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("model", "alias", "epoch", name="pk_alias_history"),
+        sa.UniqueConstraint(
+            "model", "alias", "epoch", "version", name="uq_alias_history_model_alias_epoch_version"
+        ),
     )
     op.create_table(
         "artifacts",
@@ -72,8 +75,8 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("seq", BigId, autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(length=200), nullable=False),
-        sa.Column("source", sa.String(length=300), nullable=False),
+        sa.Column("id", sa.String(length=600), nullable=False),
+        sa.Column("source", sa.String(length=400), nullable=False),
         sa.Column("type", sa.String(length=100), nullable=False),
         sa.Column("subject", sa.String(length=300), nullable=False),
         sa.Column("time", UtcTime(), nullable=False),
@@ -132,7 +135,7 @@ def upgrade() -> None:
         "runs",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("pipeline", sa.String(length=100), nullable=False),
-        sa.Column("key", sa.String(length=300), nullable=False),
+        sa.Column("key", sa.String(length=600), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("trigger", sa.String(length=100), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -173,7 +176,7 @@ def upgrade() -> None:
     op.create_table(
         "firings",
         sa.Column("trigger", sa.String(length=100), nullable=False),
-        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("key", sa.String(length=400), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("pipeline", sa.String(length=100), nullable=False),
         sa.Column("time", UtcTime(), nullable=False),
@@ -192,7 +195,7 @@ def upgrade() -> None:
         sa.Column("step", sa.String(length=100), nullable=False),
         sa.Column("value", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_metrics_run_id"),
-        sa.PrimaryKeyConstraint("run_id", "name", name="pk_metrics"),
+        sa.PrimaryKeyConstraint("run_id", "step", "name", name="pk_metrics"),
     )
     op.create_table(
         "model_versions",
@@ -271,6 +274,11 @@ def upgrade() -> None:
             ["model_versions.model", "model_versions.version", "model_versions.gate"],
             name="fk_aliases_model_version_gate",
         ),
+        sa.ForeignKeyConstraint(
+            ["model", "alias", "epoch", "version"],
+            ["alias_history.model", "alias_history.alias", "alias_history.epoch", "alias_history.version"],
+            name="fk_aliases_model_alias_epoch_version",
+        ),
         sa.PrimaryKeyConstraint("model", "alias", name="pk_aliases"),
     )
     op.create_table(
@@ -294,3 +302,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "step", "direction", "name", name="pk_step_artifacts"),
     )
     op.create_index("ix_step_artifacts_digest", "step_artifacts", ["digest"], unique=False)
+    if op.get_bind().dialect.name == "postgresql":
+        _freeze_on_postgres()
+    else:
+        _freeze_on_sqlite()
+
+
+_FROZEN = {"model_versions": ("model", "version"), "alias_history": ("model", "alias", "epoch")}
+"""Tables whose rows never change, whoever asks, with their keys."""
+
+
+def _freeze_on_sqlite() -> None:
+    for table, key in _FROZEN.items():
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{table} never change'); END"
+        op.execute(f"CREATE TRIGGER {table}_update BEFORE UPDATE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_delete BEFORE DELETE ON {table} {refuse}")
+        # INSERT OR REPLACE deletes without asking the trigger above.
+        same = " AND ".join(f"{column} = NEW.{column}" for column in key)
+        known = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"
+        op.execute(f"CREATE TRIGGER {table}_replace BEFORE INSERT ON {table} {known} {refuse}")
+    # The foreign key says the same, and other programs that open the file may not heed it.
+    passed = "SELECT 1 FROM model_versions WHERE model = NEW.model AND version = NEW.version AND gate = 'passed'"
+    refuse = "BEGIN SELECT RAISE(ABORT, 'this version has passed no gate'); END"
+    for change in ("INSERT", "UPDATE"):
+        op.execute(
+            f"CREATE TRIGGER aliases_{change.lower()} BEFORE {change} ON aliases WHEN NOT EXISTS ({passed}) {refuse}"
+        )
+
+
+def _freeze_on_postgres() -> None:
+    op.execute(
+        "CREATE FUNCTION everloop_never_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION '% never change', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation'; "
+        "END $$"
+    )
+    for table in _FROZEN:
+        for event, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+            op.execute(
+                f"CREATE TRIGGER {table}_{each.lower()} BEFORE {event} ON {table} "
+                f"FOR EACH {each} EXECUTE FUNCTION everloop_never_change()"
+            )

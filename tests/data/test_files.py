@@ -1,0 +1,124 @@
+"""Files that appear in a folder become batches, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from everloop.data.datasets import list_batches
+from everloop.data.files import append_file, collect, read_file
+from everloop.errors import InvalidInput, ProjectError
+from everloop.records.data import DataVerdict
+from everloop.records.datasets import Dataset
+from everloop.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Rows
+
+WEATHER = Dataset("weather", keys="id", event_time=None, files="data/**/*.parquet")
+
+
+def put(workspace: Workspace, place: str, rows: pa.Table) -> Path:
+    """Write a file into the project."""
+    path = workspace.settings.root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path)
+    return path
+
+
+def test_each_file_is_collected_once_in_the_order_of_their_names(workspace: Workspace, weather: Rows) -> None:
+    """Looking again finds nothing; a new file is found; two files of one name in two folders are two files."""
+    put(workspace, "data/2/weather.parquet", weather(2))
+    put(workspace, "data/1/weather.parquet", weather(1))
+    (workspace.settings.root / "data" / "folder.parquet").mkdir()
+    assert [batch.version for batch in collect(workspace, WEATHER)] == [0, 1]
+    assert workspace.tables.read("weather", 1)["id"].to_pylist()[0] == 10_000
+    assert collect(workspace, WEATHER) == []
+    put(workspace, "data/3/weather.parquet", weather(3))
+    assert [batch.version for batch in collect(workspace, WEATHER)] == [2]
+
+
+def test_a_file_that_was_appended_by_hand_is_not_collected_again(workspace: Workspace, weather: Rows) -> None:
+    """By hand or by the controller, the same file has the same key."""
+    path = put(workspace, "data/1.parquet", weather(1))
+    by_hand = append_file(workspace, WEATHER, path)
+    assert collect(workspace, WEATHER) == []
+    assert append_file(workspace, WEATHER, path) == by_hand
+    assert append_file(workspace, WEATHER, path, key="another name").version == 1
+
+
+def test_a_file_that_was_changed_after_it_became_a_version_is_refused(
+    workspace: Workspace, weather: Rows
+) -> None:
+    """Versions never change: the error names the file and says where new rows belong."""
+    put(workspace, "data/1.parquet", weather(1))
+    collect(workspace, WEATHER)
+    put(workspace, "data/1.parquet", weather(2))
+    with pytest.raises(ProjectError, match=r"1\.parquet was changed .* new rows into a new file"):
+        collect(workspace, WEATHER)
+    put(workspace, "data/1.parquet", weather(1))
+    assert collect(workspace, WEATHER) == []
+
+
+def test_a_file_that_was_kept_out_may_be_mended_in_place(workspace: Workspace, weather: Rows) -> None:
+    """It has become no version, so it is looked at again as soon as its bytes are others."""
+    put(workspace, "data/1.parquet", weather(1))
+    put(workspace, "data/2.parquet", weather(2, celsius=True).drop_columns(["gust"]))
+    assert [batch.verdict for batch in collect(workspace, WEATHER)] == [DataVerdict.PASS, DataVerdict.STOP]
+    assert collect(workspace, WEATHER) == []
+    put(workspace, "data/2.parquet", weather(2))
+    assert [batch.version for batch in collect(workspace, WEATHER)] == [1]
+
+
+def test_a_batch_whose_sender_died_is_collected_again(workspace: Workspace, weather: Rows) -> None:
+    """A row without a version and without a verdict against it is no batch that was seen."""
+    from sqlalchemy import update
+
+    from everloop.storage.schema import batches
+
+    put(workspace, "data/1.parquet", weather(1))
+    put(workspace, "data/2.parquet", weather(2))
+    collect(workspace, WEATHER)
+    with workspace.database.write() as tx:  # as it was in the moment before the version was written
+        tx.execute(update(batches).where(batches.c.version == 1).values(version=None, total_rows=0))
+    assert [batch.version for batch in collect(workspace, WEATHER)] == [1]
+    assert workspace.tables.read("weather", 1).num_rows == 800
+
+
+def test_a_dataset_without_a_pattern_collects_nothing(workspace: Workspace, weather: Rows) -> None:
+    """Its batches are sent by hand."""
+    put(workspace, "data/1.parquet", weather(1))
+    assert collect(workspace, Dataset("weather", keys="id", event_time=None)) == []
+    with workspace.database.read() as tx:
+        assert list_batches(tx) == []
+
+
+def test_files_of_three_kinds_are_read(tmp_path: Path, weather: Rows) -> None:
+    """Parquet, CSV and JSON lines, whatever the case of the ending."""
+    rows = weather(1).select(["id", "origin", "temp"])
+    pq.write_table(rows, tmp_path / "a.PARQUET")
+    pacsv.write_csv(rows, tmp_path / "a.csv")
+    lines = "".join(
+        f'{{"id": {r["id"]}, "origin": "{r["origin"]}", "temp": {r["temp"]:.1f}}}\n' for r in rows.to_pylist()
+    )
+    (tmp_path / "a.jsonl").write_text(lines)
+    for name in ("a.PARQUET", "a.csv", "a.jsonl"):
+        assert read_file(tmp_path / name).to_pylist() == rows.to_pylist(), name
+
+
+def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    """Damaged, absent or of an unknown kind: one sentence, and no traceback of a library."""
+    for name in ("a.parquet", "a.csv", "a.txt"):
+        (tmp_path / name).write_bytes(b"\xff\xfe,\n\x00")
+        with pytest.raises(InvalidInput, match=name):
+            read_file(tmp_path / name)
+    for act in (read_file, lambda path: append_file(workspace, WEATHER, path)):
+        with pytest.raises(InvalidInput, match="does not exist"):
+            act(tmp_path / "nowhere.csv")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        append_file(workspace, WEATHER, tmp_path)

@@ -1,0 +1,61 @@
+"""Fixtures: a workspace on SQLite and on PostgreSQL, whose time and ids are the test's to decide."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from everloop.settings import Settings, Storage
+from everloop.storage.ids import id_maker
+from everloop.storage.workspace import Workspace, open_workspace
+from tests.support.postgres import Postgres, running
+
+
+class HandClock:
+    """A clock that stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2013, 1, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.time
+
+    def move(self, *, seconds: float) -> None:
+        """Let so much time pass; less than none sets it back."""
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's PostgreSQL server."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Where an empty workspace may be opened, on each database."""
+    if request.param == "sqlite":
+        yield Settings(root=tmp_path, module="project")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.fresh() as address:
+        yield Settings(root=tmp_path, module="project", storage=Storage(database=address))
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """The time of the test's workspace."""
+    return HandClock()
+
+
+@pytest.fixture
+def workspace(place: Settings, clock: HandClock) -> Iterator[Workspace]:
+    """An empty workspace, on each database; the same test gets the same ids every time."""
+    opened = open_workspace(place)
+    yield replace(opened, now=clock, new_id=id_maker(clock, Random(0).getrandbits))
+    opened.close()
