@@ -65,6 +65,46 @@ def starter(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES / "starter", tmp_path / "churn", ignore=_LEFT_OUT))
 
 
+SMALL = '''
+"""A project that needs no library but everloop, so that its processes start quickly."""
+from datetime import timedelta
+
+import pyarrow as pa
+
+from everloop import Dataset, Endpoint, Triggers, new_data, pipeline, step
+
+visits = Dataset("visits", keys=["id"], event_time=None, files="data/*.csv")
+
+
+@step
+def count(rows: pa.Table) -> int:
+    """How many there are."""
+    return rows.num_rows
+
+
+@pipeline
+def look() -> None:
+    """Only look."""
+    count(visits)
+
+
+endpoint = Endpoint("bought", model="bought")
+triggers = Triggers(look, new_data(visits, rows=1), cooldown=timedelta(0))
+'''
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A small project with an endpoint that has no champion yet, on a free port, looking ten times a second."""
+    folder = tmp_path / "small"
+    (folder / "data").mkdir(parents=True)
+    (folder / "small.py").write_text(SMALL)
+    (folder / "everloop.toml").write_text(
+        '[project]\nmodule = "small"\n[serving]\nport = 0\n[worker]\npoll_seconds = 0.1\n'
+    )
+    return folder
+
+
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """A starter whose pipeline was run once by a real process, and what that said."""

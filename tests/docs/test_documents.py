@@ -2,7 +2,7 @@
 
 A `python` block is executed, or, written with `>>>`, its answers are compared. Of a `console` block the lines after
 `$ ` are given to a shell (`> ` goes on with a line), and where output is shown it must come, `…` standing for
-anything. A `toml` block must be a whole `everloop.toml`. The blocks of a document run in their order, in one scratch
+anything. A `toml` block is a whole `everloop.toml`. The blocks of a document run in their order, in one scratch
 folder, one shell and one namespace. A `text` block is a picture. A block that cannot run here says `not-run`.
 """
 
@@ -19,7 +19,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -28,7 +28,7 @@ import pytest
 
 from everloop import Pipeline
 from everloop.app import cli
-from everloop.settings import load_settings
+from everloop.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -206,6 +206,19 @@ def run_excerpt(text: str, where: str) -> None:
             assert value.graph.nodes
 
 
+def check_settings(block: Block, folder: Path) -> None:
+    """A whole everloop.toml, with every setting that there is, each with its default."""
+    folder.mkdir(exist_ok=True)
+    (folder / "everloop.toml").write_text(block.text)
+    shown = load_settings(folder)
+    assert shown == Settings(root=shown.root, module=shown.module)
+    sections = [
+        value for value in (getattr(shown, part.name) for part in fields(shown)) if is_dataclass(value)
+    ]
+    for name in [setting.name for section in sections for setting in fields(section)]:
+        assert re.search(rf"^{name} = ", block.text, re.M), f"the setting {name} is not shown"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_runs(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a document shows can be copied and works, and says what the document says."""
@@ -220,9 +233,7 @@ def test_every_block_runs(document: Path, tmp_path: Path, monkeypatch: pytest.Mo
             if block.kind == "python":
                 run_python(block, namespace, where)
             elif block.kind == "toml":
-                (tmp_path / "shown").mkdir(exist_ok=True)
-                (tmp_path / "shown" / "everloop.toml").write_text(block.text)
-                load_settings(tmp_path / "shown")
+                check_settings(block, tmp_path / "settings")
             for command in commands(block) if block.kind == "console" else ():
                 opened.run(command)
 

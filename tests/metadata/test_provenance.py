@@ -94,7 +94,7 @@ def test_without_the_program_git_it_is_the_same(repository: Path, monkeypatch: p
 
 
 def test_in_a_clean_repository_the_commit_says_it_all(repository: Path) -> None:
-    """Also when git's own variables point somewhere else, as they do inside its hooks."""
+    """A commit, and nothing beside it."""
     code = code_version(repository)
     assert (code.commit, code.dirty) == (git(repository, "rev-parse", "HEAD"), False)
 

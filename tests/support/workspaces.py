@@ -43,7 +43,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
         yield Settings(root=tmp_path, module="project")
         return
     server: Postgres = request.getfixturevalue("postgres")
-    with server.fresh() as address:
+    with server.migrated() as address:
+        yield Settings(root=tmp_path, module="project", storage=Storage(database=address))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """The same before the first opening: the database has no tables."""
+    if request.param == "sqlite":
+        yield Settings(root=tmp_path, module="project")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.empty() as address:
         yield Settings(root=tmp_path, module="project", storage=Storage(database=address))
 
 

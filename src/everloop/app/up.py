@@ -27,7 +27,7 @@ from everloop.storage.workspace import Workspace
 
 CONTROLLER = "controller"
 WORKER = "worker"
-_QUIET = {"step.completed", "run.requested", "data.changed"}
+_QUIET = {"step.completed", "run.requested", "data.changed", "trigger.watched"}
 """Events that others say better; `everloop events` has them."""
 
 

@@ -117,8 +117,8 @@ class DriftMonitor:
             self,
             effect=float(effect),
             deviations=float(deviations),
-            alarm_on=tuple(alarm_on),
-            ignore=tuple(ignore),
+            alarm_on=_names(alarm_on),
+            ignore=_names(ignore),
         )
 
 
@@ -144,9 +144,8 @@ def _check_spans(name: str, window: timedelta, maturity: timedelta, at_least: in
 
 
 def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
-    return (
-        (columns,) if isinstance(columns, str) else tuple(columns)
-    )  # a lone text is one column, not its letters
+    # A lone text is one column, and not its letters.
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _set(record: object, **values: object) -> None:

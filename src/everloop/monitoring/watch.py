@@ -179,7 +179,12 @@ def _drift(
         because = "no step of the run that made it read a table with all of its inputs"
         return UNKNOWN, {"version": version.name, "because": because}
     live = profile(_table(version, asked), edges=reference.edges())
-    alarm = Alarm(columns=monitor.alarm_on, ignore=monitor.ignore, effect=monitor.effect)
+    alarm = Alarm(
+        columns=monitor.alarm_on,
+        ignore=monitor.ignore,
+        effect=monitor.effect,
+        deviations=monitor.deviations,
+    )
     answer = drift(reference, live, alarm=alarm)
     result: JsonObject = {"version": version.name, "requests": len(asked), **to_json(answer)}
     return ALARM if answer.alarm else OK, result

@@ -1,0 +1,380 @@
+"""From aliases to traffic: each step once, whoever takes it, and the stable revision answers when anything is in doubt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from everloop.records.checks import CheckResult
+from everloop.records.models import CHALLENGER, CHAMPION
+from everloop.records.serving import Arm, Rollout, RolloutState, Split, Traffic
+from everloop.registry.aliases import alias_moves, drop_alias, find_alias
+from everloop.registry.model_names import RegisteredModel
+from everloop.rollout.canary import AllAtOnce, Canary
+from everloop.rollout.controller import gather, reconcile
+from everloop.rollout.endpoint import Endpoint
+from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.evidence import Evidence, loss
+from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
+from everloop.settings import Settings
+from everloop.storage import ledger
+from everloop.storage.ids import id_maker
+from everloop.storage.workspace import Workspace, open_workspace
+from tests.support.traffic import ask, label, log, point, prediction, register
+
+BEGIN = datetime(2013, 2, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def _count(evidence: Evidence) -> Judgement:
+    """Fail at the first failure, pass from ten requests on."""
+    outcomes = evidence.outcomes
+    failed = sum(outcome.failed for outcome in outcomes)
+    verdict = Verdict.FAIL if failed else Verdict.PASS if len(outcomes) >= 10 else Verdict.MARGINAL
+    because = f"{failed} of {len(outcomes)} failed"
+    result = CheckResult(name="count", passed=verdict is Verdict.PASS, because=because)
+    return Judgement(verdict=verdict, result=result, numbers={"seen": float(len(outcomes))})
+
+
+COUNT = Judge("count", ("count",), _count)
+PLAN = Canary(steps=(20, 50), at_least=10, at_most_days=3.0, judge=COUNT, shadow=False)
+ENDPOINT = Endpoint("late", model=RegisteredModel("late"), rollout=PLAN)
+
+
+@dataclass
+class Scene:
+    """A workspace whose clock a test moves."""
+
+    opened: Workspace
+    now: datetime = BEGIN
+
+    def __post_init__(self) -> None:
+        self.workspace = replace(
+            self.opened, now=lambda: self.now, new_id=id_maker(lambda: self.now, Random(0).getrandbits)
+        )
+
+    def settle(self, endpoint: Endpoint = ENDPOINT) -> int:
+        """Take every step there is; returns how many there were."""
+        steps = 0
+        while reconcile(self.workspace, endpoint):
+            steps += 1
+            assert steps < 20
+        return steps
+
+    def traffic(self) -> Traffic:
+        """What the server should do."""
+        with self.workspace.database.read() as tx:
+            found = read_traffic(tx, "late")
+        assert found is not None
+        return found
+
+    def rollout(self) -> Rollout:
+        """The newest rollout."""
+        with self.workspace.database.read() as tx:
+            return list_rollouts(tx, "late")[-1]
+
+    def rollouts(self) -> list[tuple[int, str]]:
+        """Every rollout and how it is."""
+        with self.workspace.database.read() as tx:
+            return [(rollout.canary, rollout.state.value) for rollout in list_rollouts(tx, "late")]
+
+    def aliases(self) -> tuple[int | None, int | None]:
+        """Champion and challenger."""
+        with self.workspace.database.read() as tx:
+            return find_alias(tx, "late", CHAMPION), find_alias(tx, "late", CHALLENGER)
+
+    def told(self) -> list[str]:
+        """Every event about rollouts."""
+        with self.workspace.database.read() as tx:
+            return [e.short_type for e in ledger.read(tx) if e.short_type.startswith("rollout.")]
+
+    def requests(self, count: int, name: str, *, failing: int | None = None) -> None:
+        """So many requests under the traffic that is wanted now."""
+        ask(self.workspace, self.traffic(), [f"{name}-{n}" for n in range(count)], failing=failing)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """An empty workspace in February."""
+    opened = open_workspace(Settings(root=tmp_path, module="project"))
+    yield Scene(opened)
+    opened.close()
+
+
+@pytest.fixture
+def rolling(scene: Scene) -> Scene:
+    """Version 1 is champion, and version 2 has 20 percent of its traffic."""
+    register(scene.workspace, 1, alias=CHALLENGER)
+    scene.settle()
+    scene.now += DAY
+    register(scene.workspace, 2, alias=CHALLENGER)
+    scene.settle()
+    return scene
+
+
+def test_an_endpoint_without_a_model_waits_for_one(scene: Scene) -> None:
+    """It is written down, so that a server can say that it is not ready, and looking again changes nothing."""
+    assert reconcile(scene.workspace, ENDPOINT)
+    assert scene.traffic() == Traffic(
+        endpoint="late",
+        model="late",
+        generation=1,
+        stable=None,
+        canary=None,
+        split=Split(stable=100),
+        salt="",
+    )
+    assert not reconcile(scene.workspace, ENDPOINT)
+
+
+def test_the_first_model_of_all_goes_live(scene: Scene) -> None:
+    """There is nobody to compare it with; the record says just that."""
+    scene.settle()
+    register(scene.workspace, 1, alias=CHALLENGER)
+    scene.settle()
+    assert scene.aliases() == (1, None)
+    assert (scene.traffic().stable, scene.traffic().canary, scene.traffic().generation) == (1, None, 2)
+    verdict = scene.rollout().verdict
+    assert verdict is not None and verdict.because == "there was no champion to compare it with"
+    assert scene.told() == ["rollout.started", "rollout.promoted"]
+    assert scene.settle() == 0
+
+
+def test_a_champion_that_is_there_before_its_endpoint_is_served_at_once(scene: Scene) -> None:
+    """Also one that somebody promoted by hand."""
+    register(scene.workspace, 1, alias=CHAMPION)
+    scene.settle()
+    assert (scene.traffic().stable, scene.rollouts()) == (1, [])
+
+
+def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Scene) -> None:
+    """20 percent, then 50, then all: each step once it has seen enough under its own split, and nothing in between."""
+    first = rolling.traffic()
+    assert (first.stable, first.canary, first.split) == (1, 2, Split(stable=80, canary=20))
+    assert (first.salt, first.shadow) == (rolling.rollout().id, False)
+    assert rolling.settle() == 0
+    rolling.requests(9, "a")
+    assert rolling.settle() == 0
+    rolling.now += DAY
+    rolling.requests(1, "b")
+    assert rolling.settle() == 1
+    second, rollout = rolling.traffic(), rolling.rollout()
+    assert (second.split, second.generation, second.salt) == (
+        Split(stable=50, canary=50),
+        first.generation + 1,
+        first.salt,
+    )
+    assert (rollout.step, rollout.step_started_at, rollout.state) == (1, rolling.now, RolloutState.RUNNING)
+    rolling.requests(9, "c")
+    assert rolling.settle() == 0
+    rolling.requests(1, "d")
+    assert rolling.settle() == 1
+    last, rollout = rolling.traffic(), rolling.rollout()
+    assert (last.stable, last.canary, last.split, last.shadow) == (2, None, Split(stable=100), False)
+    assert (rollout.state, rollout.ended_at, rollout.observed) == (
+        RolloutState.PROMOTED,
+        rolling.now,
+        {"seen": 20.0},
+    )
+    assert rolling.aliases() == (2, None)
+    assert rolling.told()[2:] == ["rollout.started", "rollout.stepped", "rollout.promoted"]
+    with rolling.workspace.database.read() as tx:
+        moves = [
+            (m.alias, m.previous, m.version, m.epoch) for m in alias_moves(tx, "late") if m.alias == CHAMPION
+        ]
+    assert moves == [(CHAMPION, None, 1, 1), (CHAMPION, 1, 2, 2)]
+
+
+def test_bad_news_takes_the_traffic_back_and_the_version_is_not_tried_again(rolling: Scene) -> None:
+    """At the first look after the proof; whoever makes it challenger again is told that it has had its rollout."""
+    rolling.requests(20, "a", failing=2)
+    assert rolling.settle() == 1
+    assert (rolling.traffic().stable, rolling.traffic().canary) == (1, None)
+    assert rolling.aliases() == (1, None)
+    rollout = rolling.rollout()
+    assert rollout.state is RolloutState.ROLLED_BACK
+    assert rollout.verdict is not None and "failed" in rollout.verdict.because
+    point(rolling.workspace, CHALLENGER, 2)
+    rolling.settle()
+    assert rolling.aliases() == (1, None)
+    assert rolling.rollouts() == [(1, "promoted"), (2, "rolled_back")]
+    with rolling.workspace.database.read() as tx:
+        assert alias_moves(tx, "late")[-1].why == "late@2 is champion or has had its rollout"
+
+
+def test_without_a_proof_of_safety_the_stable_revision_stays(rolling: Scene) -> None:
+    """When the days are used up, and not a moment before."""
+    rolling.requests(5, "a")
+    rolling.now += 3 * DAY - timedelta(seconds=1)
+    assert rolling.settle() == 0
+    rolling.now += timedelta(seconds=1)
+    assert rolling.settle() == 1
+    assert rolling.rollouts()[-1] == (2, "inconclusive")
+    assert (rolling.traffic().stable, rolling.aliases()) == (1, (1, None))
+
+
+def test_a_champion_that_is_moved_by_hand_is_followed_at_once(rolling: Scene) -> None:
+    """A comparison with somebody else means nothing: the rollout ends without a winner."""
+    register(rolling.workspace, 3)
+    rolling.requests(20, "a", failing=2)
+    point(rolling.workspace, CHAMPION, 3)
+    rolling.settle()
+    rollout = rolling.rollout()
+    assert (rollout.canary, rollout.state) == (2, RolloutState.INCONCLUSIVE)
+    assert (
+        rollout.verdict is not None and rollout.verdict.because == "the champion was moved to late@3 by hand"
+    )
+    assert (rolling.traffic().stable, rolling.traffic().canary, rolling.aliases()) == (3, None, (3, None))
+
+
+def test_a_canary_that_is_promoted_by_hand_has_all_traffic(rolling: Scene) -> None:
+    """The rollout is over, and the version is no challenger any more."""
+    point(rolling.workspace, CHAMPION, 2)
+    rolling.settle()
+    assert (rolling.traffic().stable, rolling.traffic().canary, rolling.aliases()) == (2, None, (2, None))
+    assert rolling.rollouts() == [(1, "promoted"), (2, "inconclusive")]
+
+
+def test_a_champion_that_is_taken_away_leaves_nobody_to_answer(rolling: Scene) -> None:
+    """And the challenger does not slip into its place in the middle of its rollout; it may go live after it."""
+    with rolling.workspace.database.write() as tx:
+        drop_alias(tx, rolling.workspace, model="late", alias=CHAMPION, who="ann", why="a test")
+    assert reconcile(rolling.workspace, ENDPOINT)
+    assert (rolling.traffic().stable, rolling.traffic().canary) == (None, None)
+    assert rolling.rollouts()[-1] == (2, "inconclusive")
+
+
+def test_a_newer_challenger_waits_for_its_turn(rolling: Scene) -> None:
+    """One rollout at a time; the one that runs is judged to its end, and then the newer one is held against the winner."""
+    register(rolling.workspace, 3, alias=CHALLENGER)
+    assert rolling.settle() == 0
+    for name in ("a", "b"):
+        rolling.requests(10, name)
+        rolling.settle()
+    assert rolling.rollouts() == [(1, "promoted"), (2, "promoted"), (3, "running")]
+    assert (rolling.traffic().stable, rolling.traffic().canary) == (2, 3)
+    assert rolling.traffic().salt != "late-late-2"
+    assert rolling.aliases() == (2, 3)
+
+
+def test_a_plan_that_is_changed_under_way_is_followed(rolling: Scene) -> None:
+    """Another percentage comes into force; a plan that lost the step it is at ends without a winner."""
+    wider = Endpoint("late", model="late", rollout=replace(PLAN, steps=(30, 50), shadow=True))
+    assert rolling.settle(wider) == 1
+    assert (rolling.traffic().split.canary, rolling.traffic().shadow) == (30, True)
+    rolling.requests(10, "a")
+    rolling.settle(wider)
+    assert rolling.rollout().step == 1
+    shorter = Endpoint("late", model="late", rollout=replace(PLAN, steps=(30,)))
+    rolling.settle(shorter)
+    verdict = rolling.rollout().verdict
+    assert verdict is not None and "the plan has 1 steps now" in verdict.because
+    assert (rolling.traffic().stable, rolling.rollouts()[-1]) == (1, (2, "inconclusive"))
+
+
+def test_all_at_once_asks_for_no_evidence(scene: Scene) -> None:
+    """The plan says so, and the record repeats it."""
+    at_once = Endpoint("late", model="late", rollout=AllAtOnce())
+    for version in (1, 2):
+        register(scene.workspace, version, alias=CHALLENGER)
+        scene.settle(at_once)
+        assert (scene.traffic().stable, scene.aliases()) == (version, (version, None))
+    verdict = scene.rollout().verdict
+    assert verdict is not None and "to look at nothing" in verdict.because
+
+
+def test_an_endpoint_that_names_another_model_serves_its_champion(rolling: Scene) -> None:
+    """What ran for the old model is over; the new one begins like every model."""
+    other = Endpoint("late", model="later", rollout=PLAN)
+    register(rolling.workspace, 1, model="later", alias=CHAMPION)
+    rolling.settle(other)
+    assert (rolling.traffic().model, rolling.traffic().stable, rolling.traffic().canary) == ("later", 1, None)
+    assert rolling.rollouts()[-1] == (2, "inconclusive")
+
+
+def test_controllers_that_look_at_once_take_each_step_once(rolling: Scene) -> None:
+    """Whoever comes second sees that the world has moved on, and takes no step on what it saw before."""
+    rolling.requests(10, "a")
+    for name, told in (("b", "rollout.stepped"), ("c", "rollout.promoted")):
+        ready = threading.Barrier(4)
+        done: list[bool] = []
+
+        def step(ready: threading.Barrier = ready, done: list[bool] = done) -> None:
+            ready.wait()
+            done.append(reconcile(rolling.workspace, ENDPOINT))
+
+        threads = [threading.Thread(target=step) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (sum(done), rolling.told().count(told)) == (1, 1 if told == "rollout.stepped" else 2)
+        if name == "b":
+            rolling.requests(10, name)
+
+
+def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
+    """A canary that failed counts as failed though another answered; shadows and late labels pair; the rest is left out."""
+    at = rolling.now
+
+    def row(id: str, version: int, arm: Arm, share: int, **other: object) -> None:
+        log(rolling.workspace, [prediction(id, time=at, version=version, arm=arm, share=share, **other)])
+
+    row("stable", 1, Arm.STABLE, 80, output=0.1)
+    row("stable", 2, Arm.SHADOW, 80, output=0.4)
+    row("canary", 2, Arm.CANARY, 20, output=0.2, unit="u")
+    row("canary", 1, Arm.SHADOW, 20, output=0.3)
+    row("fallback", 2, Arm.CANARY, 20, output=None, status=500, error="it broke")
+    row("fallback", 1, Arm.STABLE, 80, output=0.6)
+    row("alone", 1, Arm.STABLE, 80, output=0.9)
+    row("unlabelled", 2, Arm.CANARY, 20, output=0.9)
+    row("named", 2, Arm.CANARY, 0, output=0.9)  # the client chose the version itself
+    row("whole", 1, Arm.STABLE, 100, output=0.9)  # before the server had followed
+    row("stranger", 7, Arm.STABLE, 80, output=0.9)
+    row("elsewhere", 1, Arm.STABLE, 80, endpoint="other")
+    log(rolling.workspace, [prediction("before", time=at - 2 * DAY, version=1, share=80)])
+    rolling.now += DAY
+    label(rolling.workspace, dict.fromkeys(("stable", "canary", "fallback", "alone", "named", "whole"), 0.0))
+    with rolling.workspace.database.read() as tx:
+        evidence = gather(tx, rolling.rollout(), loss("brier"))
+        blind = gather(tx, rolling.rollout(), None)
+    found = {o.request_id: (o.arm.value, o.share, o.failed, o.loss, o.other_loss) for o in evidence.outcomes}
+    assert found == {
+        "stable": ("stable", 80, False, pytest.approx(0.01), pytest.approx(0.16)),
+        "canary": ("canary", 20, False, pytest.approx(0.04), pytest.approx(0.09)),
+        "fallback": ("canary", 20, True, 1.0, pytest.approx(0.36)),
+        "alone": ("stable", 80, False, pytest.approx(0.81), None),
+        "unlabelled": ("canary", 20, False, None, None),
+    }
+    assert next(o.unit for o in evidence.outcomes if o.request_id == "canary") == "u"
+    assert {(o.loss, o.other_loss) for o in blind.outcomes} == {(None, None)}
+
+
+REAL = Endpoint(
+    "late",
+    model="late",
+    rollout=Canary(steps=(50,), at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
+)
+
+
+@pytest.mark.parametrize(("output", "state"), [(0.9, "promoted"), (0.1, "rolled_back")])
+def test_the_judges_of_the_house_decide_by_what_the_labels_say(
+    scene: Scene, output: float, state: str
+) -> None:
+    """A canary that is right is promoted and one that is wrong is rolled back, once the labels have come and not before."""
+    register(scene.workspace, 1, alias=CHAMPION)
+    scene.settle(REAL)
+    register(scene.workspace, 2, alias=CHALLENGER)
+    scene.settle(REAL)
+    ids = ask(scene.workspace, scene.traffic(), [f"r{n}" for n in range(120)], outputs={1: 0.5, 2: output})
+    assert scene.settle(REAL) == 0
+    scene.now += DAY
+    label(scene.workspace, dict.fromkeys(ids, 1.0))
+    assert scene.settle(REAL) == 1
+    assert scene.rollouts()[-1] == (2, state)
