@@ -6,12 +6,14 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from everloop.rollout.endpoints import list_rollouts, read_traffic
 from everloop.storage import ledger
 from everloop.storage.schema import artifacts
 from everloop.storage.workspace import Workspace, open_workspace
+from everloop.training.model import load_model
 from tests.support import cycle
 
 KILLS = 50
@@ -76,27 +79,49 @@ def test_fifty_kills_leave_one_of_everything(nursery: Nursery, tmp_path: Path) -
     assert whole == 0
     expected = _story(tmp_path / "undisturbed")
     assert (expected["champions"], expected["promoted"]) == ([1, 2], 2), "the cycle itself is whole"
-    draw, kills, number = random.Random(7), 0, 0
-    while kills < KILLS:
+    draw, number = random.Random(7), 0
+    deaths: list[int] = []
+    while len(deaths) < KILLS:
         number += 1
         root = _project(tmp_path / f"killed-{number}")
         died = _die_often(nursery, root, draw, seconds)
-        kills += died
+        deaths += died
         code, _ = nursery.live(root)
-        assert code == 0, f"after {died} deaths of workspace {number} the next process did not come through"
-        assert _story(root) == expected, f"after {died} deaths of workspace {number}"
+        assert code == 0, (
+            f"after deaths at {died} of workspace {number} the next process did not come through"
+        )
+        assert _story(root) == expected, f"after deaths at {died} of workspace {number}"
         shutil.rmtree(root)
-    print(f"{kills} deaths in {number} workspaces, within {seconds:.2f} s of each life")
+    print(f"{len(deaths)} deaths in {number} workspaces, after so many events: {sorted(deaths)}")
     assert number < KILLS, "most victims must die in the middle, or nothing was shown"
+    assert len(set(deaths)) > 10, "and they must die all over it"
 
 
-def _die_often(nursery: Nursery, root: Path, draw: random.Random, seconds: float) -> int:
-    for deaths in range(DEATHS_OF_ONE):
-        code, _ = nursery.live(root, kill_after=draw.uniform(0.01, 0.7) * seconds)
+def _die_often(nursery: Nursery, root: Path, draw: random.Random, seconds: float) -> list[int]:
+    """Kill one life after the other; returns how far the workspace had come at each death."""
+    deaths: list[int] = []
+    while len(deaths) < DEATHS_OF_ONE:
+        code, _ = nursery.live(root, kill_after=draw.uniform(0.02, 1.0) * seconds)
         if code == 0:
-            return deaths
+            break
         assert code == -signal.SIGKILL, f"it ended by itself with code {code}"
-    return DEATHS_OF_ONE
+        deaths.append(_events(root))
+    return deaths
+
+
+def _events(root: Path) -> int:
+    """How many events there are, read from a copy: opening a database mends it, and that is the next life's part."""
+    copy = root / "copy"
+    shutil.copytree(
+        root / ".everloop", copy, ignore=lambda _folder, names: [n for n in names if "everloop.db" not in n]
+    )
+    try:
+        with closing(sqlite3.connect(copy / "everloop.db")) as database:
+            return int(database.execute("SELECT count(*) FROM events").fetchone()[0])
+    except sqlite3.OperationalError:  # it died before there was a table
+        return 0
+    finally:
+        shutil.rmtree(copy)
 
 
 def _project(root: Path) -> Path:
@@ -125,9 +150,12 @@ def _story(root: Path) -> dict[str, object]:
         assert len({(event.source, event.id) for event in seen}) == len(seen)
         for digest in tx.execute(select(artifacts.c.digest)).scalars():
             workspace.blobs.get(digest)  # there, and unchanged
+        for version in versions:
+            load_model(workspace.blobs, version.digest, trust=workspace.settings.trust)
         assert tx.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
         newest = max(batch.version or 0 for batch in list_batches(tx, "visits"))
         return {
+            "told": Counter(event.short_type for event in seen if event.short_type != "run.resumed"),
             "rows": workspace.tables.read("visits", newest)["id"].to_pylist(),
             "batches": [(b.key, b.version, b.verdict, b.total_rows) for b in list_batches(tx, "visits")],
             "steps": sorted((s.step, s.state) for run in runs for s in list_steps(tx, run.id)),

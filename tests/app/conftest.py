@@ -99,6 +99,7 @@ def small(tmp_path: Path) -> Path:
     folder = tmp_path / "small"
     (folder / "data").mkdir(parents=True)
     (folder / "small.py").write_text(SMALL)
+    (folder / "data" / "monday.csv").write_text("id\n1\n2\n")
     (folder / "everloop.toml").write_text(
         '[project]\nmodule = "small"\n[serving]\nport = 0\n[worker]\npoll_seconds = 0.1\n'
     )

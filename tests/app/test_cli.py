@@ -21,6 +21,9 @@ from click.shell_completion import ShellComplete
 from rich.cells import cell_len
 
 from everloop.app.cli import app, main
+from everloop.loop.firings import run_on_demand
+from everloop.settings import load_settings
+from everloop.storage.workspace import open_workspace
 from tests.app.conftest import PATIENCE, Answer, Everloop, change, command, eventually, process
 
 LOOK = [
@@ -58,9 +61,9 @@ SLOW = """
 
 
 def slow(folder: Path) -> Path:
-    """A starter whose training takes until the file `go` appears; returns the file that says it has begun."""
+    """Makes a step of a project take until the file `go` appears; returns the file that says it has begun."""
     code = SLOW.replace('"begun"', f'"{folder}/begun"').replace('"go"', f'"{folder}/go"')
-    change(folder / "churn.py", '    """Gradient-boosted trees."""\n', f'    """Slow."""\n{code}\n')
+    change(folder / "small.py", "    return rows.num_rows", f"{code}    return rows.num_rows")
     return folder / "begun"
 
 
@@ -352,81 +355,93 @@ def test_a_failed_run_says_why_and_where_to_look(trained: Path, everloop: Everlo
     assert "no [bold] trees[/]" in everloop("show", "-C", trained).out
 
 
-def test_ctrl_c_ends_a_run_and_its_record(starter: Path, everloop: Everloop) -> None:
+def test_ctrl_c_ends_a_run_and_its_record(small: Path, everloop: Everloop) -> None:
     """Code 130 and a sentence; the record says ABORT and does not wait for anybody."""
-    begun = slow(starter)
-    with process("run", "keep_fresh", "--json", "-C", starter) as running:
-        eventually("training has begun", begun.exists)
+    begun = slow(small)
+    with process("run", "look", "--json", "-C", small) as running:
+        eventually("the step has begun", begun.exists)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert "everloop: stopped by hand; run" in err
-    assert [run["state"] for run in runs(everloop, starter)] == ["ABORT"]
+    assert [run["state"] for run in runs(everloop, small)] == ["ABORT"]
 
 
-def test_a_second_run_waits_for_the_first(starter: Path, everloop: Everloop) -> None:
+def test_a_second_run_waits_for_the_first(small: Path, everloop: Everloop) -> None:
     """One run of a pipeline at a time: the second is queued, says who takes it, and a worker does."""
-    begun = slow(starter)
-    with process("run", "keep_fresh", "-C", starter) as first:
-        eventually("training has begun", begun.exists)
-        second = everloop("run", "keep_fresh", "-p", "trees=30", "-C", starter)
-        (starter / "go").touch()
+    begun = slow(small)
+    with process("run", "look", "-C", small) as first:
+        eventually("the step has begun", begun.exists)
+        second = everloop("run", "look", "-C", small)
+        (small / "go").touch()
         assert first.wait(timeout=PATIENCE) == 0
     assert second.code == 1
-    assert "is queued, because another run of keep_fresh is under way" in second.err
+    assert "is queued, because another run of look is under way" in second.err
     assert "everloop worker" in second.err
-    worked = command("worker", "--once", "-C", starter)
+    worked = everloop("worker", "--once", "-C", small)
     assert (worked.code, worked.err) == (0, "")
-    assert re.search(r"run [0-9a-f]{8} of keep_fresh \(on_demand\): COMPLETE", worked.out)
-    assert {run["state"] for run in runs(everloop, starter)} == {"COMPLETE"}
+    assert re.search(r"run [0-9a-f]{8} of look \(on_demand\): COMPLETE", worked.out)
+    assert [run["state"] for run in runs(everloop, small)] == ["COMPLETE", "COMPLETE"]
 
 
 def queue_a_run(folder: Path) -> None:
     """Ask for a run that nobody takes yet."""
-    ask = """
-import sys
-from pathlib import Path
-from everloop.app.opened import opened
-from everloop.app.running import _request
-with opened(Path(sys.argv[1])) as here:
-    pipeline = here.project.pipeline("keep_fresh")
-    _request(here.workspace, pipeline, pipeline.fill({}), "queued by a test")
-"""
-    subprocess.run([sys.executable, "-c", ask, str(folder)], check=True, timeout=PATIENCE)
+    workspace = open_workspace(load_settings(folder))
+    with workspace.database.write() as tx:
+        run_on_demand(
+            tx,
+            workspace,
+            pipeline="look",
+            params={},
+            who="a test",
+            reason="for later",
+            key=workspace.new_id(),
+        )
+    workspace.close()
 
 
-def test_a_worker_that_is_stopped_leaves_its_run_to_the_next(trained: Path, everloop: Everloop) -> None:
+def test_a_worker_that_is_stopped_leaves_its_run_to_the_next(small: Path, everloop: Everloop) -> None:
     """SIGTERM ends it within a step; the run stays open and is taken up from its last finished step."""
-    begun = slow(trained)
-    queue_a_run(trained)
-    with process("worker", "--json", "-C", trained) as worker:
-        eventually("training has begun", begun.exists)
+    begun = slow(small)
+    everloop("append", "visits", small / "data" / "monday.csv", "-C", small)
+    queue_a_run(small)
+    with process("worker", "--json", "-C", small) as worker:
+        eventually("the step has begun", begun.exists)
         worker.send_signal(signal.SIGTERM)
         out, err = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0
     assert "the next worker goes on with it" in err
     assert [json.loads(line)["type"] for line in out.splitlines()] == ["working"]
-    assert runs(everloop, trained)[0]["state"] == "RUNNING"
-    (trained / "go").touch()
-    assert command("worker", "--once", "-C", trained).code == 0
-    run = runs(everloop, trained)[0]
+    assert runs(everloop, small)[0]["state"] == "RUNNING"
+    (small / "go").touch()
+    assert everloop("worker", "--once", "-C", small).code == 0
+    run = runs(everloop, small)[0]
     assert (run["state"], run["resumed"]) == ("COMPLETE", 1)
 
 
-def test_a_worker_takes_no_run_with_code_that_is_no_longer_there(trained: Path, everloop: Everloop) -> None:
+def test_a_worker_takes_no_run_with_code_that_is_no_longer_there(small: Path, everloop: Everloop) -> None:
     """Files that change under a waiting worker make it start again, and the run is recorded with what ran."""
-    with process("worker", "--json", "-C", trained) as worker:
-        assert worker.stdout is not None
-        said = [json.loads(worker.stdout.readline())]
-        change(trained / "churn.py", 'num_leaves": 7', 'num_leaves": 5')
-        queue_a_run(trained)
-        while said[-1]["type"] != "run":
-            said.append(json.loads(worker.stdout.readline()))
-    assert [each["type"] for each in said] == ["working", "reloading", "working", "run"]
-    assert said[-1]["run"]["state"] == "COMPLETE"
-    first, second = reversed(runs(everloop, trained))
+    everloop("append", "visits", small / "data" / "monday.csv", "-C", small)
+    queue_a_run(small)
+    with process("worker", "--json", "-C", small) as worker:
+        said = heard(worker, "run")
+        change(small / "small.py", "return rows.num_rows", "return -rows.num_rows")
+        queue_a_run(small)
+        said += heard(worker, "run")
+    assert [each["type"] for each in said] == ["working", "run", "reloading", "working", "run"]
+    second, first = runs(everloop, small)
+    assert (first["state"], second["state"]) == ("COMPLETE", "COMPLETE")
     assert first["code"]["digest"] != second["code"]["digest"]
+
+
+def heard(running: subprocess.Popen[str], last: str) -> list[dict[str, Any]]:
+    """The lines that a process says, up to one of a type."""
+    assert running.stdout is not None
+    said: list[dict[str, Any]] = []
+    while not said or said[-1]["type"] != last:
+        said.append(json.loads(running.stdout.readline()))
+    return said
 
 
 def test_a_batch_that_is_kept_out_is_an_error_for_scripts(trained: Path, everloop: Everloop) -> None:
@@ -474,25 +489,25 @@ def test_a_version_that_was_refused_cannot_be_promoted(trained: Path, everloop: 
 # ---- serving
 
 
-def test_a_port_that_is_taken_is_said_at_once(trained: Path) -> None:
+def test_a_port_that_is_taken_is_said_at_once(small: Path, everloop: Everloop) -> None:
     """With the address, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = command("serve", "--port", port, "-C", trained)
+        said = everloop("serve", "--port", str(port), "-C", small)
     assert (said.code, said.out) == (1, "")
     assert f"127.0.0.1:{port}" in said.err.splitlines()[0]
     assert "another port" in said.err.splitlines()[1]
 
 
-def test_a_server_without_a_champion_says_what_is_missing(starter: Path) -> None:
+def test_a_server_without_a_champion_says_what_is_missing(small: Path) -> None:
     """It is up, it cannot answer, and the command that helps stands there. Ctrl-C ends it with code 0."""
-    with process("serve", "--port", "0", "-C", starter) as server:
+    with process("serve", "-C", small) as server:
         assert server.stdout is not None
         first, second = server.stdout.readline(), server.stdout.readline()
         server.send_signal(signal.SIGINT)
         out, err = server.communicate(timeout=PATIENCE)
-    assert re.match(r"serving churn at http://127\.0\.0\.1:\d+", first)
-    assert "everloop run keep_fresh" in second
+    assert re.match(r"serving bought at http://127\.0\.0\.1:\d+", first)
+    assert "everloop run look" in second
     assert (server.returncode, out, err) == (0, "stopped\n", "")
 
 

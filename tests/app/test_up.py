@@ -130,7 +130,6 @@ def test_trouble_is_told_once_and_does_not_end_the_loop(small: Path) -> None:
     And a server that falls is started again.
     """
     file = small / "data" / "monday.csv"
-    file.write_text("id\n1\n2\n")
     with up(small) as loop:
         first = loop.hear("serving")["url"]
         loop.hear("run.completed")
@@ -180,7 +179,6 @@ def test_a_port_that_is_taken_ends_it_at_once(small: Path) -> None:
 def test_without_an_endpoint_there_is_still_a_loop(small: Path) -> None:
     """Deleting the endpoint leaves runs by triggers."""
     change(small / "small.py", 'endpoint = Endpoint("bought", model="bought")', "")
-    (small / "data" / "monday.csv").write_text("id\n1\n")
     with up(small) as loop:
         loop.hear("run.completed")
         assert loop.stop() == 0
@@ -191,7 +189,6 @@ def test_stopping_does_not_wait_for_a_long_run(small: Path, everloop: Everloop) 
     """SIGTERM in the middle of a step ends all within seconds; the run stays open for the next worker."""
     begun = small / "begun"
     change(small / "small.py", "    return rows.num_rows", f"{forever(begun)}    return rows.num_rows")
-    (small / "data" / "monday.csv").write_text("id\n1\n")
     with up(small) as loop:
         eventually("the step has begun", begun.exists)
         assert loop.stop() == 0
@@ -212,7 +209,6 @@ def forever(begun: Path) -> str:
 
 def test_a_person_reads_what_happens(small: Path) -> None:
     """Without --json: what is up and where, each event as a line, and a word at the end."""
-    (small / "data" / "monday.csv").write_text("id\n1\n")
     with process("up", "-C", small) as running:
         assert running.stdout is not None
         said = [running.stdout.readline()]
@@ -224,7 +220,7 @@ def test_a_person_reads_what_happens(small: Path) -> None:
     shown = "".join(said)
     assert said[0] == "small is up: 1 pipeline, 1 endpoint, 0 monitors, 1 trigger  (Ctrl-C stops)\n"
     assert re.search(r"^serving bought at http://127\.0\.0\.1:\d+$", shown, re.M)
-    assert re.search(r"^\d\d:\d\d:\d\d  data\.arrived +visits +.*rows 1", shown, re.M)
+    assert re.search(r"^\d\d:\d\d:\d\d  data\.arrived +visits +.*rows 2", shown, re.M)
     assert (running.returncode, out.splitlines()[-1], err) == (0, "stopped", "")
 
 

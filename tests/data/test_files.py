@@ -122,3 +122,18 @@ def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Pat
             act(tmp_path / "nowhere.csv")
     with pytest.raises(InvalidInput, match="cannot be read"):
         append_file(workspace, WEATHER, tmp_path)
+
+
+def test_a_text_file_whose_numbers_happen_to_be_whole_is_of_the_datasets_type(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """A month in which every price is a whole number is no schema skew; a Parquet file that says integer is one."""
+    prices = Dataset("prices", keys="id", event_time=None)
+    (tmp_path / "one.csv").write_text("id,price\n1,9.5\n2,8.25\n3,7.0\n")
+    (tmp_path / "two.csv").write_text("id,price\n4,9\n5,8\n6,7\n")
+    assert [append_file(workspace, prices, tmp_path / name).version for name in ("one.csv", "two.csv")] == [
+        0,
+        1,
+    ]
+    pq.write_table(pa.table({"id": [7, 8, 9], "price": [6, 5, 4]}), tmp_path / "three.parquet")
+    assert append_file(workspace, prices, tmp_path / "three.parquet").verdict is DataVerdict.STOP

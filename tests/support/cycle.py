@@ -41,6 +41,7 @@ from everloop import (
 from everloop.clock import FileClock
 from everloop.data.datasets import append
 from everloop.loop.controller import Controller
+from everloop.metadata import provenance
 from everloop.monitoring.inference_log import insert_predictions
 from everloop.monitoring.labels import record_labels
 from everloop.pipelines.worker import Worker
@@ -220,5 +221,6 @@ def _live_and_leave(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    assert alembic.command  # imported here, so that no child has to
+    # Done here, so that the children die over their work and not over getting ready for it.
+    assert alembic.command and provenance.environment()
     _nurse()

@@ -28,7 +28,9 @@ _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
 def append_file(workspace: Workspace, dataset: Dataset, path: Path, *, key: str | None = None) -> Batch:
     """Append one file; its key is its place and the digest of its bytes, so the same file twice is one batch."""
     key = key or f"{_name(workspace, path)}@{_digest(path)}"
-    return append(workspace, dataset, read_file(path), key=key)
+    return append(
+        workspace, dataset, _widened(read_file(path), path, workspace.tables.types(dataset.name)), key=key
+    )
 
 
 def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
@@ -69,6 +71,17 @@ def read_file(path: Path) -> pa.Table:
         raise InvalidInput(f"{path} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}.") from None
+
+
+def _widened(rows: pa.Table, path: Path, known: pa.Schema | None) -> pa.Table:
+    """In a text file, a column of numbers that happen to be whole says nothing of its type; the dataset does."""
+    if known is None or path.suffix.lower() == ".parquet":
+        return rows
+    for place, field in enumerate(rows.schema):
+        whole = pa.types.is_integer(field.type) and field.name in known.names
+        if whole and pa.types.is_floating(known.field(field.name).type):
+            rows = rows.set_column(place, field.name, rows[field.name].cast(known.field(field.name).type))
+    return rows
 
 
 def _name(workspace: Workspace, path: Path) -> str:
