@@ -105,6 +105,7 @@ def slow_newest(rule: Schedule, since: datetime, now: datetime) -> datetime | No
 @example(cron="0 0 * * *", zone="America/Sao_Paulo", offset=3 * 3600, span=600)
 @example(cron="* */2 * * 0", zone="America/Sao_Paulo", offset=3 * 3600, span=1)
 @example(cron="0 12 * * *", zone="Pacific/Apia", offset=10 * 3600, span=3600)
+@example(cron="* 2,10,19 4 * 1,2,5", zone="Pacific/Apia", offset=47893, span=267)
 @example(cron="*/20 * * * *", zone="Europe/Vienna", offset=3600 + 600, span=7200)
 def test_the_newest_time_is_the_one_that_asking_every_minute_finds(
     cron: str, zone: str, offset: int, span: int

@@ -62,7 +62,7 @@ class Project:
 
     def load(self, file: str = "project.py") -> ModuleType:
         """Load what is on the disk."""
-        name = file.removesuffix(".py")
+        name = Path(file).stem
         spec = importlib.util.spec_from_file_location(name, self.root / file)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)

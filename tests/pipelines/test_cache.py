@@ -200,6 +200,18 @@ def test_a_function_that_no_digest_covers_is_not_cached(project: Project) -> Non
     assert project.calls() == ["typed", "typed"]
 
 
+def test_code_in_a_hidden_folder_is_not_covered_either(project: Project) -> None:
+    """No digest looks there."""
+    (project.root / ".hidden").mkdir()
+    project.write(
+        "@step\ndef hidden() -> int:\n    called('hidden')\n    return 1\n", file=".hidden/other.py"
+    )
+    project.write("from other import hidden\n\n@pipeline\ndef main() -> None:\n    hidden()\n")
+    project.run()
+    project.run()
+    assert (project.root / ".hidden" / "calls.log").read_text().split() == ["hidden", "hidden"]
+
+
 def test_a_result_that_is_lost_or_damaged_is_made_anew(project: Project) -> None:
     """A row that says it is there is not enough: the bytes are read and checked before they are relied on."""
     project.append(key="1")

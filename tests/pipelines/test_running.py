@@ -305,6 +305,18 @@ def test_a_run_of_a_pipeline_that_is_gone_fails_with_the_reason(project: Project
     assert run.error is not None and "no pipeline 'main' any more" in run.error
 
 
+def test_a_run_that_waited_while_the_params_changed_fails_with_the_reason(project: Project) -> None:
+    """Nobody guesses what the one who asked would have said."""
+    project.write(THREE)
+    project.ask()
+    project.write(THREE.replace("def main()", "def main(days: int = 3)"))
+    worker = project.worker()
+    run = worker.run_next()
+    worker.close()
+    assert run is not None and run.state is RunState.FAIL
+    assert "asked for with params (none), and the pipeline has days now" in (run.error or "")
+
+
 def test_a_run_that_kills_every_worker_is_given_up(project: Project) -> None:
     """Running out of memory in the same step again and again must end some time, with a reason."""
     project.write(THREE)

@@ -296,6 +296,9 @@ def test_an_endpoint_that_names_another_model_serves_its_champion(rolling: Scene
     rolling.settle(other)
     assert (rolling.traffic().model, rolling.traffic().stable, rolling.traffic().canary) == ("later", 1, None)
     assert rolling.rollouts()[-1] == (2, "inconclusive")
+    register(rolling.workspace, 2, model="later", alias=CHALLENGER)
+    rolling.settle(other)
+    assert (rolling.traffic().stable, rolling.traffic().canary) == (1, 2)
 
 
 def test_controllers_that_look_at_once_take_each_step_once(rolling: Scene) -> None:

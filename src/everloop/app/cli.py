@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ def main() -> None:
     # Idle OpenMP threads would spin, and on a machine that is busy with something else training then takes ten
     # times as long. It must be said before any numerical library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ shows a ? and no traceback
     try:
         code = invoke(sys.argv[1:])
         sys.stdout.flush()
@@ -175,7 +179,10 @@ _with_parent = click.option("--with-parent", is_flag=True, hidden=True)
 @_command("everloop init churn && cd churn && everloop run keep_fresh", project=False)
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path, as_json: bool) -> None:
-    """Make a project that runs as it is, in a FOLDER that is new or empty."""
+    """Make a project that runs as it is.
+
+    FOLDER must be new or empty; what is in it afterwards is yours to change.
+    """
     from everloop.app.scaffold import make_project
 
     make_project(folder, as_json=as_json)

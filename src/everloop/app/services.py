@@ -83,8 +83,7 @@ def _take_runs(here: Opened, worker: Worker, stop: Stop, loaded: str, *, once: b
             waiting = has_work(tx)
         if waiting and provenance.code_version(root).digest != loaded:
             return True
-        with stop.at_once():
-            run = worker.run_next() if waiting else None
+        run = _take_one(worker, stop) if waiting else None
         if run is not None:
             _report(run, as_json=as_json)
         elif once:
@@ -92,6 +91,11 @@ def _take_runs(here: Opened, worker: Worker, stop: Stop, loaded: str, *, once: b
         else:
             stop.wait(pause)
     return False
+
+
+def _take_one(worker: Worker, stop: Stop) -> Run | None:
+    with stop.at_once():  # a run may take hours, and what its steps have finished is kept
+        return worker.run_next()
 
 
 def _report(run: Run, *, as_json: bool) -> None:

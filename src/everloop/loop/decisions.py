@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -74,16 +76,20 @@ def newest_slot(rule: Schedule, since: datetime, now: datetime) -> datetime | No
     >>> newest_slot(monday, datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 20, tzinfo=UTC)).isoformat()
     '2013-01-14T06:00:00+00:00'
     """
-    zone = ZoneInfo(rule.zone)
-    after_now = (now + timedelta(seconds=1)).astimezone(zone)
-    newest = next(_real(CronSim(rule.cron, after_now, reverse=True)), None)
-    # Looking back, the library goes by the clock on the wall and may pass over a time within an hour that comes twice.
-    while newest is not None:
-        following = next(_real(CronSim(rule.cron, newest.astimezone(zone))), None)
-        if following is None or following > now:
-            break
-        newest = following
-    return newest if newest is not None and since < newest <= now else None
+    # Forward from ever earlier moments: looking back, the library may pass over a time within an hour that comes twice,
+    # and finds no end near a day that was left out.
+    zone, span = ZoneInfo(rule.zone), timedelta(hours=1)
+    while True:
+        begin = max(since, now - span)
+        newest = _last(takewhile(lambda slot: slot <= now, _real(CronSim(rule.cron, begin.astimezone(zone)))))
+        if newest is not None or begin == since:
+            return newest
+        span *= 8
+
+
+def _last(slots: Iterator[datetime]) -> datetime | None:
+    last = deque(slots, maxlen=1)
+    return last[0] if last else None
 
 
 def _real(slots: Iterator[datetime]) -> Iterator[datetime]:

@@ -19,13 +19,16 @@ _LEFT_OUT = {"__pycache__", "node_modules"}
 
 def code_version(root: Path) -> CodeVersion:
     """Digest of every Python file of the project, and its commit where git knows it."""
-    return CodeVersion(commit=_git(root, "rev-parse", "HEAD"), dirty=_dirty(root), digest=_sources(root))
+    return CodeVersion(
+        commit=_git(root, "rev-parse", "HEAD"), dirty=_dirty(root), digest=sources_digest(root)
+    )
 
 
 @cache
 def environment() -> Environment:
     """Python and every installed distribution of this process."""
-    found = {dist.metadata["Name"]: dist.version for dist in distributions() if dist.metadata["Name"]}
+    known = (dist.metadata for dist in distributions())  # each is parsed whenever it is asked for
+    found = {about["Name"]: about["Version"] for about in known if about["Name"]}
     libraries = dict(sorted(found.items(), key=lambda item: item[0].lower()))
     python, machine = platform.python_version(), platform.platform()
     return Environment(
@@ -45,7 +48,8 @@ def who() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def _sources(root: Path) -> str:
+def sources_digest(root: Path) -> str:
+    """The digest alone, which asks git for nothing."""
     files = _python_files(root, set())
     lines = [f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in sorted(files)]
     return digest("\n".join(lines).encode())

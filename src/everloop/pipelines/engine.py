@@ -55,6 +55,7 @@ def end(workspace: Workspace, run: Run, state: RunState, *, seconds: float, erro
 def _pin(workspace: Workspace, pipeline: Pipeline, run: Run, code: CodeVersion) -> Run:
     if run.code is not None:
         return _go_on(run, run.code, code)
+    _check_params(pipeline, run)
     sources = pipeline.graph.sources()
     with workspace.database.write() as tx:
         return runs.pin_run(
@@ -66,6 +67,15 @@ def _pin(workspace: Workspace, pipeline: Pipeline, run: Run, code: CodeVersion) 
                 latest_version(tx, name) for name in sorted({n for s in sources for n in dataset_names(s)})
             ],
             models=[_pin_model(tx, source) for source in sources if isinstance(source, ModelAlias)],
+        )
+
+
+def _check_params(pipeline: Pipeline, run: Run) -> None:
+    if set(pipeline.params) != set(run.params):
+        raise ProjectError(
+            f"this run was asked for with params {', '.join(run.params) or '(none)'}, "
+            f"and the pipeline has {', '.join(pipeline.params) or '(none)'} now.",
+            next_step=f"start it anew: everloop run {run.pipeline}.",
         )
 
 

@@ -19,7 +19,7 @@ def function_id(function: object, root: Path) -> _Known | None:
     outside what is installed (a notebook, say), where no digest would notice a change; or it closes over a value that is
     neither plain nor such a function.
     """
-    return _of_function(function, root, ()) if isinstance(function, FunctionType) else None
+    return _of_function(function, root.resolve(), ()) if isinstance(function, FunctionType) else None
 
 
 def _of_function(function: FunctionType, root: Path, above: tuple[FunctionType, ...]) -> _Known | None:
@@ -48,4 +48,9 @@ def _of_value(value: object, root: Path, above: tuple[FunctionType, ...]) -> _Kn
 
 
 def _is_covered(file: Path, root: Path) -> bool:
-    return file.suffix == ".py" and any(file.resolve().is_relative_to(place) for place in (root, *_INSTALLED))
+    place = file.resolve()
+    if any(place.is_relative_to(folder) for folder in _INSTALLED):
+        return True
+    # As in `metadata.provenance`: what lies in a hidden folder is no source of the project.
+    inside = place.relative_to(root).parts if place.is_relative_to(root) else (".",)
+    return place.suffix == ".py" and not any(part.startswith(".") for part in inside)

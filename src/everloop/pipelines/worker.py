@@ -56,8 +56,7 @@ class Worker:
         self._presence.close()
 
     def _check_code(self) -> None:
-        now = provenance.code_version(self._workspace.settings.root)
-        if now.digest != self._code.digest:
+        if provenance.sources_digest(self._workspace.settings.root) != self._code.digest:
             raise Conflict(
                 "the project's code has changed since this process loaded it.",
                 next_step="restart it; what waits is taken up then.",

@@ -117,6 +117,11 @@ def hide_password(url: str) -> str:
 
 
 def _open_sqlite(path: Path) -> Engine:
+    if sqlite3.sqlite_version_info < (3, 35):
+        raise Unsupported(
+            f"this Python has SQLite {sqlite3.sqlite_version}; everloop needs 3.35 or newer.",
+            next_step="use a newer Python, or PostgreSQL in [storage] of everloop.toml.",
+        )
     engine = create_engine(URL.create("sqlite", database=str(path)))
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

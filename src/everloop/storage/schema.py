@@ -326,7 +326,7 @@ rollouts = Table(
     Column("ended_at", UtcTime),
     Column("verdict", JsonText),
     Column("observed", JsonText, nullable=False),
-    UniqueConstraint("endpoint", "canary"),
+    UniqueConstraint("endpoint", "model", "canary"),
 )
 
 predictions = Table(

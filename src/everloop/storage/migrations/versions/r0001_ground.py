@@ -129,7 +129,7 @@ def upgrade() -> None:
         sa.Column("verdict", JsonText, nullable=True),
         sa.Column("observed", JsonText, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_rollouts"),
-        sa.UniqueConstraint("endpoint", "canary", name="uq_rollouts_endpoint_canary"),
+        sa.UniqueConstraint("endpoint", "model", "canary", name="uq_rollouts_endpoint_model_canary"),
     )
     op.create_table(
         "runs",
