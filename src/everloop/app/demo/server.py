@@ -18,10 +18,11 @@ from everloop.errors import EverloopError
 def server_process(folder: Path, endpoint: str) -> Iterator[str]:
     """`everloop serve` on a free port for the length of a block; yields its address."""
     command = [sys.executable, "-m", "everloop", "serve", endpoint, "--port", "0", "--project", str(folder)]
+    command.append("--with-parent")  # it stops when its standard input closes, and so when we are killed
     log = folder / "server.log"
     with (
         log.open("wb") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         try:
             yield _address(process, log)
