@@ -1,3 +1,9 @@
 """What every room's tests may ask for: see `tests/support`."""
 
+import signal
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["tests.support.workspaces"]
