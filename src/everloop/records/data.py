@@ -1,11 +1,8 @@
 """Datasets as they are kept: columns, schemas, findings, and the batches that arrived."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from everloop.records.json import Json
 
 
 class DataVerdict(StrEnum):
@@ -80,4 +77,3 @@ class DatasetPin:
     dataset: str
     version: int
     rows: int = 0
-    facts: Mapping[str, Json] = field(default_factory=dict)

@@ -126,7 +126,6 @@ schemas = Table(
     tables,
     Column("dataset", String(100), primary_key=True),
     Column("schema", JsonText, nullable=False),
-    Column("edges", String(64)),
     Column("time", UtcTime, nullable=False),
 )
 

@@ -159,7 +159,6 @@ def upgrade() -> None:
         "schemas",
         sa.Column("dataset", sa.String(length=100), nullable=False),
         sa.Column("schema", JsonText, nullable=False),
-        sa.Column("edges", sa.String(length=64), nullable=True),
         sa.Column("time", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("dataset", name="pk_schemas"),
     )
