@@ -24,6 +24,7 @@ from everloop.loop.decisions import Decision
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
 from everloop.metadata.steps import list_steps
+from everloop.models.saving import load_model
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.runs import RunState
 from everloop.records.serving import RolloutState
@@ -33,7 +34,6 @@ from everloop.rollout.endpoints import list_rollouts, read_traffic
 from everloop.storage import ledger
 from everloop.storage.schema import artifacts
 from everloop.storage.workspace import Workspace, open_workspace
-from everloop.training.model import load_model
 from tests.support import cycle
 
 KILLS = 50

@@ -31,7 +31,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from everloop.app.demo.world import MONTHS, World
+from everloop.demo.world import MONTHS, World
 from everloop.features.history import historical_features
 from everloop.features.views import FeatureService, FeatureView, count, mean, share
 

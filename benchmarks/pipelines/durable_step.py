@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from everloop.app.progress import Silent
 from everloop.loop.firings import run_on_demand
 from everloop.pipelines.pipeline import Pipeline
 from everloop.pipelines.steps import step
+from everloop.pipelines.walk import silent
 from everloop.pipelines.worker import Worker
 from everloop.records.runs import RunState
 from everloop.settings import Settings
@@ -93,7 +93,7 @@ def main() -> None:
         folder = Path(name)
         workspace = open_workspace(Settings(root=folder, module="benchmark"))
         pipeline = chain(given.steps)
-        worker = Worker(workspace, {pipeline.name: pipeline}, progress=Silent())
+        worker = Worker(workspace, {pipeline.name: pipeline}, progress=silent)
         fresh = best(
             lambda n: run(workspace, worker, pipeline, 1_000_000 * (n + 1), f"fresh-{n}"), given.repeats
         )

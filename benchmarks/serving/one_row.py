@@ -28,6 +28,8 @@ import numpy as np
 import uvicorn
 import uvloop
 
+from everloop.models.model import Model
+from everloop.models.saving import load_model, save_model
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Scalar, Split, Traffic
@@ -37,7 +39,6 @@ from everloop.serving.server import serve
 from everloop.settings import Settings, Trust
 from everloop.storage.schema import runs
 from everloop.storage.workspace import Workspace, open_workspace
-from everloop.training.model import Model, load_model, save_model
 
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 INPUTS = (
@@ -129,7 +130,7 @@ def bare(model: Model) -> Callable[..., Awaitable[None]]:
     ) -> None:
         message = await receive()
         request = decode(message["body"])
-        scores = model.infer({tensor.name: tensor.data for tensor in request.inputs})
+        scores = model.infer({tensor.name: tensor.data for tensor in request.inputs})["late"]
         output = {"name": "late", "shape": [1], "datatype": "FP64", "data": scores.tolist()}
         body = encode({"model_name": "late", "model_version": "1", "id": request.id, "outputs": [output]})
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

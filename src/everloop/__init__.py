@@ -23,24 +23,24 @@ from everloop.rollout.judge import error_rate, quality
 if TYPE_CHECKING:
     from everloop.data.require import require
     from everloop.data.split import Split, newest
+    from everloop.evaluation.baselines import constant, logistic
     from everloop.evaluation.compare import compare
     from everloop.features.history import History, historical_features
-    from everloop.registry.signatures import categorical_places, infer_signature, matrix
-    from everloop.training.baselines import constant, logistic
-    from everloop.training.model import Model
+    from everloop.models.model import Model
+    from everloop.models.signature import categorical_places, infer_signature, matrix
 
 # What needs numpy, pyarrow or duckdb is imported when it is first named, so that a command line starts at once.
 _ON_FIRST_USE = {
     "History": "everloop.features.history",
-    "Model": "everloop.training.model",
+    "Model": "everloop.models.model",
     "Split": "everloop.data.split",
-    "categorical_places": "everloop.registry.signatures",
+    "categorical_places": "everloop.models.signature",
     "compare": "everloop.evaluation.compare",
-    "constant": "everloop.training.baselines",
+    "constant": "everloop.evaluation.baselines",
     "historical_features": "everloop.features.history",
-    "infer_signature": "everloop.registry.signatures",
-    "logistic": "everloop.training.baselines",
-    "matrix": "everloop.registry.signatures",
+    "infer_signature": "everloop.models.signature",
+    "logistic": "everloop.evaluation.baselines",
+    "matrix": "everloop.models.signature",
     "newest": "everloop.data.split",
     "require": "everloop.data.require",
 }

@@ -40,3 +40,13 @@ class Unsupported(EverloopError):
 
 class ProjectError(EverloopError):
     """The user's project cannot be understood."""
+
+
+def shown(value: object) -> str:
+    """A value from outside as it may stand in a message: escaped and short.
+
+    >>> shown("a\\n"), shown("x" * 100)[-4:]
+    ("'a\\\\n'", 'xxx…')
+    """
+    text = repr(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

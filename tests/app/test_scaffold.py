@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from everloop.app.examples import copy_example
-from everloop.app.project import load_project
 from everloop.errors import Conflict
+from everloop.project.examples import copy_example
+from everloop.project.loading import load_project
 from tests.app.conftest import EXAMPLES, Answer, Everloop
 
 
@@ -81,7 +81,7 @@ def test_an_example_that_was_run_where_it_lies_leaves_no_trace_in_a_copy(
     for name in (".everloop/everloop.db", "__pycache__/churn.pyc", ".mypy_cache/x", "churn.py"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).touch()
-    monkeypatch.setattr("everloop.app.examples._examples", lambda: tmp_path / "examples")
+    monkeypatch.setattr("everloop.project.examples._examples", lambda: tmp_path / "examples")
     copy_example("starter", tmp_path / "copy")
     assert set(files(tmp_path / "copy")) == {"churn.py"}
     with pytest.raises(Conflict, match="not empty"):

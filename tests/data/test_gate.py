@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everloop.app.demo.world import MONTHS, World, in_celsius, without_column
 from everloop.data.expect import judge_expectations
 from everloop.data.gate import GateThresholds, judge_batch
 from everloop.data.profile import Profile, profile
 from everloop.data.schema import infer
 from everloop.data.units import UNITS, explain
+from everloop.demo.world import MONTHS, World, in_celsius, without_column
 from everloop.errors import InvalidInput
 from everloop.records.data import DataVerdict, Finding
 from everloop.records.datasets import Dataset, between

@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from everloop.app.demo.world import World
 from everloop.data.profile import Profile, profile
+from everloop.demo.world import World
 from everloop.errors import InvalidInput
 from everloop.monitoring.drift import Alarm, Drift, drift
 

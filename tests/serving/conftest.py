@@ -10,6 +10,8 @@ import lightgbm
 import numpy as np
 import pytest
 
+from everloop.models.model import Model
+from everloop.models.saving import save_model
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Split, Traffic
@@ -19,7 +21,6 @@ from everloop.serving.server import PredictionServer, serving
 from everloop.settings import Settings
 from everloop.storage.schema import runs
 from everloop.storage.workspace import Workspace, open_workspace
-from everloop.training.model import Model, save_model
 
 SIGNATURE = Signature(
     inputs=(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from everloop.errors import Corrupted, NotFound, NotReady
+from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog, logged
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
@@ -50,12 +51,12 @@ class Always:
     rows: int | None = None
     signature: Signature = SIGNATURE
 
-    def infer(self, columns: Mapping[str, Sequence[Scalar]], /) -> np.ndarray:
+    def infer(self, columns: Mapping[str, Sequence[Scalar]], /) -> Outputs:
         """The answer."""
         if self.raises is not None:
             raise self.raises
         assert list(columns) == [field.name for field in self.signature.inputs]
-        return np.full(self.rows or len(next(iter(columns.values()))), self.answer)
+        return {"late": np.full(self.rows or len(next(iter(columns.values()))), self.answer)}
 
 
 @dataclass
@@ -82,10 +83,10 @@ class Bench:
         return model
 
     def request(self, rows: int = 1, *, id: str | None = None, **parameters: str) -> InferenceRequest:
-        """A request that meets the endpoint's contract."""
-        contract = self.plane.revision("late").contract
+        """A request that meets the endpoint's signature."""
+        signature = self.plane.revision("late").signature
         columns: dict[str, list[Scalar]] = {"hour": list(range(rows)), "temp": [None] * rows}
-        return InferenceRequest(contract=contract, columns=columns, rows=rows, id=id, parameters=parameters)
+        return InferenceRequest(signature=signature, columns=columns, rows=rows, id=id, parameters=parameters)
 
     def logged(self) -> list[Prediction]:
         """Everything in the log."""
@@ -190,7 +191,7 @@ def test_a_failing_canary_is_answered_for_by_the_stable_revision(
 
 
 def test_a_canary_may_take_fewer_inputs_than_the_endpoint_is_sent(bench: Bench) -> None:
-    """The endpoint's contract is the stable revision's; the canary is given what it knows of."""
+    """The endpoint's signature is the stable revision's; the canary is given what it knows of."""
     bench.models[2] = Always(0.2, signature=replace(SIGNATURE, inputs=SIGNATURE.inputs[:1]))
     bench.plane.apply(ON_TRIAL)
     assert bench.plane.infer(bench.request(unit=unit_of(Arm.CANARY))).response.version == 2

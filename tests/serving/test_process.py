@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from everloop.models.model import Model
 from everloop.monitoring.inference_log import logged
 from everloop.records.serving import Traffic
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model
 
 SERVER = """
 import sys

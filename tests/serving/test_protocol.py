@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
+from everloop.models.compiled import CompiledSignature
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Arm
 from everloop.serving import v1, v2
 from everloop.serving.errors import TooLarge
 from everloop.serving.labels import read_labels
-from everloop.serving.protocol import MOST_ROWS, Contract, InferenceRequest, InferenceResponse
+from everloop.serving.protocol import MOST_ROWS, InferenceRequest, InferenceResponse
 
 SIGNATURE = Signature(
     inputs=(
@@ -25,7 +26,7 @@ SIGNATURE = Signature(
     ),
     outputs=(Field(name="late", datatype=Datatype.FP64),),
 )
-CONTRACT = Contract(SIGNATURE)
+COMPILED = CompiledSignature(SIGNATURE)
 NOON = datetime(2013, 1, 31, 12, tzinfo=UTC)
 Row = tuple[int, float | None, str, bool]
 ROWS = st.lists(
@@ -57,19 +58,19 @@ def tensors(rows: list[Row], *, shape: int = 1, nested: bool = False) -> list[di
 
 def read_v2(body: object) -> InferenceRequest:
     """Read a version 2 request."""
-    return v2.read(json.dumps(body).encode(), CONTRACT)
+    return v2.read(json.dumps(body).encode(), COMPILED)
 
 
 def read_v1(body: object) -> InferenceRequest:
     """Read a version 1 request."""
-    return v1.read(json.dumps(body).encode(), CONTRACT)
+    return v1.read(json.dumps(body).encode(), COMPILED)
 
 
 @given(ROWS)
 def test_all_spellings_of_the_same_rows_are_the_same_request(rows: list[Row]) -> None:
     """Flat or nested data in either shape, in any order of inputs; objects or arrays in version 1."""
     expected = {field.name: [row[place] for row in rows] for place, field in enumerate(SIGNATURE.inputs)}
-    names = CONTRACT.names
+    names = COMPILED.names
     requests = [
         read_v2({"inputs": tensors(rows)}),
         read_v2({"inputs": tensors(rows, shape=2)[::-1], "model_name": "late"}),
@@ -216,7 +217,7 @@ def test_a_version_2_request_that_is_not_right_is_named(body: object, told: str)
         ),
         ({"instances": [GOOD, {"hour": 7}]}, "instance 1: input 'temp' is missing"),
         (
-            {"instances": [{**dict(zip(CONTRACT.names, GOOD, strict=True)), "x": 1}]},
+            {"instances": [{**dict(zip(COMPILED.names, GOOD, strict=True)), "x": 1}]},
             "instance 0: input 'x' is unknown",
         ),
         ({"instances": [7]}, "Expected `object . array`, got `int`"),
@@ -257,15 +258,15 @@ def test_a_version_1_request_that_is_not_right_is_named(body: object, told: str)
 def test_bytes_that_are_no_request_are_refused(body: bytes, told: str) -> None:
     """Whatever arrives, the answer is InvalidInput."""
     with pytest.raises(InvalidInput, match=told):
-        v2.read(body, CONTRACT)
+        v2.read(body, COMPILED)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_do_worse_than_being_refused(body: bytes) -> None:
     """Decoding raises InvalidInput and nothing else."""
     for read in (
-        lambda: v1.read(body, CONTRACT),
-        lambda: v2.read(body, CONTRACT),
+        lambda: v1.read(body, COMPILED),
+        lambda: v2.read(body, COMPILED),
         lambda: read_labels(body, lambda: NOON),
     ):
         with pytest.raises(InvalidInput):

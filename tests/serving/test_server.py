@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from everloop.errors import Conflict, InvalidInput
+from everloop.models.model import Model
 from everloop.monitoring.inference_log import logged
 from everloop.monitoring.labels import labelled
 from everloop.records.serving import Arm, Traffic
@@ -25,7 +26,6 @@ from everloop.serving.errors import Overloaded
 from everloop.serving.server import PredictionServer, serving
 from everloop.serving.service import Beside
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model
 
 Register = Callable[[int], Model]
 Direct = Callable[..., Traffic]
@@ -73,7 +73,7 @@ def test_both_protocols_give_the_model_s_own_scores(
 ) -> None:
     """One row and several, in version 1 and 2, answer what the model answers in process."""
     rows = [ROW, ROW | {"dep_hour": 5, "temp": None, "carrier": "never seen", "holiday": True}]
-    scores = list(small_model(1).infer({name: [row[name] for row in rows] for name in KINDS}))
+    scores = list(small_model(1).infer({name: [row[name] for row in rows] for name in KINDS})["late"])
     two = shared_client.post(INFER, json=v2_body(*rows, id="r")).raise_for_status().json()
     assert two["outputs"] == [{"name": "late", "shape": [2], "datatype": "FP64", "data": scores}]
     assert (two["id"], two["model_name"], two["model_version"]) == ("r", "late", "1")
@@ -292,7 +292,7 @@ def test_many_rows_are_answered_and_logged(
 ) -> None:
     """Ten thousand rows in one request get the model's scores, in order, and a prediction each."""
     rows = [ROW | {"dep_hour": n % 24, "temp": n / 100} for n in range(10_000)]
-    scores = list(small_model(1).infer({name: [row[name] for row in rows] for name in KINDS}))
+    scores = list(small_model(1).infer({name: [row[name] for row in rows] for name in KINDS})["late"])
     answer = client.post(PREDICT, json={"instances": [list(row.values()) for row in rows]}).json()
     assert answer["predictions"] == scores
     labelled_one = {"prediction_id": f"{answer['prediction_id']}/7", "label": 1}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from everloop.app.opened import Opened, opened
 from everloop.app.output import print_json, say
 from everloop.app.running import reconcile_all
 from everloop.app.showing import no_model
 from everloop.errors import InvalidInput
 from everloop.metadata import provenance
+from everloop.project.opening import Opened, opened
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove
 from everloop.registry.aliases import drop_alias, find_alias, move_alias, previous_champion
 from everloop.registry.versions import list_versions

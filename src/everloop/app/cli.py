@@ -407,6 +407,6 @@ def rollback(model: str, why: str, project: Path, as_json: bool) -> None:
 )
 def demo(folder: Path, json_file: Path | None, months: int) -> None:
     """A year of real flights: watch a model being kept fresh."""
-    from everloop.app.demo.year import play
+    from everloop.demo.year import play
 
     play(folder, json_file=json_file, months=months)

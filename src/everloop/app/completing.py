@@ -8,7 +8,7 @@ from pathlib import Path
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
-from everloop.app.names import declared, known, settings_or_none
+from everloop.project.names import declared, known, settings_or_none
 from everloop.records.events import TYPE_PREFIX
 
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]

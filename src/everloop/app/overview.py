@@ -8,16 +8,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from everloop.app.names import declared
 from everloop.app.output import moment, print_json, print_table, say, shortened
 from everloop.app.showing import named, print_models, print_runs
-from everloop.app.stores import stores
 from everloop.data.datasets import dataset_names, find_latest, list_batches
 from everloop.errors import NotFound
 from everloop.loop.decisions import Decision
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
 from everloop.monitoring.watch import Window, list_windows
+from everloop.project.names import declared
+from everloop.project.stores import stores
 from everloop.records.data import Finding
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.registry.aliases import find_alias

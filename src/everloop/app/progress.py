@@ -18,13 +18,6 @@ from everloop.records.runs import Run, RunState, StepRun
 _MARKS = {RunState.COMPLETE: ("✓", "green"), RunState.FAIL: ("✗", "red"), RunState.ABORT: ("■", "yellow")}
 
 
-class Silent:
-    """Hears of steps and shows nothing."""
-
-    def __call__(self, run: Run, step: StepRun) -> None:
-        """Nothing to see."""
-
-
 class RunProgress:
     """The steps of one pipeline as they begin and end."""
 

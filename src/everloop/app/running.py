@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from everloop.app.opened import Opened, opened
 from everloop.app.output import complain, duration, err, out, print_checks, print_json, say, short
 from everloop.app.progress import RunProgress
 from everloop.data.files import append_file, collect
@@ -16,6 +15,7 @@ from everloop.loop.firings import run_on_demand
 from everloop.metadata import provenance
 from everloop.metadata.runs import get_run, run_metrics
 from everloop.pipelines.pipeline import Pipeline
+from everloop.project.opening import Opened, opened
 from everloop.records.data import Batch, DataVerdict
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION, ModelVersion

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from everloop.app.examples import copy_example
-from everloop.app.names import declared
 from everloop.app.output import print_json, say
+from everloop.project.examples import copy_example
+from everloop.project.names import declared
 from everloop.settings import load_settings
 
 _IGNORED = ".everloop/\n__pycache__/\n"

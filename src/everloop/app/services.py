@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everloop.app.opened import Opened, opened
 from everloop.app.output import complain, duration, print_json, say, short
-from everloop.app.progress import Silent
 from everloop.app.running import reconcile_all
 from everloop.app.stopping import StartAnew, Stop, Stopped, stop_with_parent, stopping
 from everloop.errors import EverloopError
 from everloop.metadata import provenance
 from everloop.metadata.runs import has_work
+from everloop.pipelines.walk import silent
 from everloop.pipelines.worker import Worker
+from everloop.project.opening import Opened, opened
 from everloop.records.models import CHAMPION
 from everloop.records.runs import Run
 from everloop.registry.aliases import find_alias
@@ -55,7 +55,7 @@ def work(start: Path, *, once: bool, as_json: bool, with_parent: bool) -> None:
     root = find_root(start)
     loaded = provenance.code_version(root).digest
     with stopping() as stop, opened(root) as here:
-        worker = here.worker(Silent())
+        worker = here.worker(silent)
         if as_json:
             print_json({"type": "working", "worker": worker.name})
         elif not once:

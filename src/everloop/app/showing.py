@@ -12,7 +12,6 @@ from rich.text import Text
 from rich.tree import Tree
 from sqlalchemy import Connection
 
-from everloop.app.names import declared
 from everloop.app.output import (
     duration,
     moment,
@@ -26,11 +25,12 @@ from everloop.app.output import (
     shortened,
     told,
 )
-from everloop.app.stores import stores
 from everloop.errors import NotFound
 from everloop.metadata.lineage import Edge, lineage
 from everloop.metadata.runs import get_run, list_runs, run_metrics
 from everloop.metadata.steps import list_steps
+from everloop.project.names import declared
+from everloop.project.stores import stores
 from everloop.records.models import CHALLENGER, CHAMPION, ModelVersion
 from everloop.records.runs import Run, StepRun
 from everloop.registry.aliases import alias_moves, find_alias

@@ -14,11 +14,11 @@ from typing import Protocol
 from sqlalchemy import func, select
 
 from everloop.app.children import Child, Mail, Said, running
-from everloop.app.opened import Opened, opened
 from everloop.app.output import complain, counted, err, print_event, print_json, say
 from everloop.app.stopping import Stop, Stopped, stopping
 from everloop.errors import Conflict, EverloopError
 from everloop.loop.controller import Controller
+from everloop.project.opening import Opened, opened
 from everloop.records.events import Event
 from everloop.storage import ledger
 from everloop.storage.presence import Presence

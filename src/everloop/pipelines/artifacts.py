@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from everloop.errors import Corrupted, InvalidInput, NotFound, Refused, Unsupported
+from everloop.models.model import Model
+from everloop.models.saving import load_model, save_model
 from everloop.pipelines.hints import SINGLE, fits, is_record, output_fields, told
 from everloop.records.runs import ArtifactRef
 from everloop.settings import Trust
 from everloop.storage.blobs import Blobs
-from everloop.training.model import Model, load_model, save_model
 
 _logger = logging.getLogger(__name__)
 

@@ -171,7 +171,7 @@ class Drawing:
             )
         name = self._free_name(step.name)
         checked = {key: self._input(step, key, value) for key, value in inputs.items()}
-        self._check_output(checked["candidate"], "candidate", _loaded("everloop.training.model", "Model"))
+        self._check_output(checked["candidate"], "candidate", _loaded("everloop.models.model", "Model"))
         self._check_output(checked["verdict"], "verdict", CheckResult)
         self.nodes.append(Node(name=name, step=step, inputs=checked, returns=None, registers=model.name))
 
@@ -226,7 +226,7 @@ class Drawing:
             return _loaded("pyarrow", "Table")
         if isinstance(value, FeatureService):
             return _loaded("everloop.features.history", "History")
-        return _loaded("everloop.training.model", "Model") | None
+        return _loaded("everloop.models.model", "Model") | None
 
     def _check_output(self, value: Input, key: str, wanted: type) -> None:
         offered = self._offers(value)

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from everloop.features.history import History
+from everloop.models.model import Model
+from everloop.models.saving import load_model
 from everloop.pipelines.artifacts import Artifacts
 from everloop.pipelines.graph import Constant, Input, Node, Output, Param
 from everloop.pipelines.identity import function_id
@@ -19,7 +21,6 @@ from everloop.records.runs import ArtifactRef, ModelPin, Run
 from everloop.registry.model_names import ModelAlias
 from everloop.storage.codec import digest_of
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model, load_model
 
 
 @dataclass(slots=True, kw_only=True)

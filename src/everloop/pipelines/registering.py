@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from everloop.errors import ProjectError
+from everloop.models.model import Model
 from everloop.pipelines.graph import Node
 from everloop.records.checks import CheckResult
 from everloop.records.json import Json
@@ -15,7 +16,6 @@ from everloop.records.runs import ArtifactRef, Run
 from everloop.registry.aliases import find_alias, move_alias
 from everloop.registry.versions import register_version
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model
 
 
 def register_model(

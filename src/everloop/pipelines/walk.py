@@ -30,6 +30,10 @@ class Progress(Protocol):
         """A step has reached a new state."""
 
 
+def silent(run: Run, step: StepRun, /) -> None:
+    """Hears of each step and shows nothing."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Walk:
     """Takes the steps of a pinned run one by one."""

@@ -21,6 +21,15 @@ class Datatype(StrEnum):
     BYTES = "BYTES"
 
 
+class Task(StrEnum):
+    """What a model learns to tell; it decides which metrics, gates and judges fit it."""
+
+    BINARY = "binary"
+    """Whether something is so, as a probability."""
+    REGRESSION = "regression"
+    """A number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One named input or output of a model."""
@@ -30,6 +39,8 @@ class Field:
     nullable: bool = False
     categories: tuple[str, ...] = ()
     """Levels of a BYTES input in the order of their codes; an unknown level reads as missing."""
+    shape: tuple[int, ...] = ()
+    """What one row holds: () a single value, (3,) three of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,18 @@ class Signature:
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
+    """The first is the one that is measured: for a binary model the probability."""
+    task: Task = Task.BINARY
+    classes: tuple[bool | int | float | str, ...] = ()
+    """The labels of a classifier in the order of its scores, where they are not simply 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePin:
+    """The feature service that made a model's inputs, and the digest of its definition at that time."""
+
+    service: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Registered models: numbered versions, the aliases that point at them, and what their inputs look like."""
+"""Registered models: numbered versions, and the aliases that point at them."""

@@ -9,30 +9,30 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from everloop.clock import Clock
-from everloop.errors import NotFound, NotReady
+from everloop.errors import NotFound, NotReady, shown
+from everloop.models.compiled import Columns, CompiledSignature
+from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.records.models import Signature
 from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
 from everloop.rollout.routing import arm as assigned_arm
-from everloop.serving.errors import ModelFailed, shown
-from everloop.serving.protocol import Columns, Contract, InferenceRequest, InferenceResponse, row_id
+from everloop.serving.errors import ModelFailed
+from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
 
 _logger = logging.getLogger(__name__)
 _NEUTRAL: Mapping[str, Scalar] = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
 
 
 class Scorer(Protocol):
-    """What the data plane needs of a model; `training.model.Model` has it."""
+    """What the data plane needs of a model; `models.model.Model` has it."""
 
     @property
     def signature(self) -> Signature:
         """What goes in and comes out."""
 
-    def infer(self, columns: Columns, /) -> np.ndarray:
-        """Scores of shape (rows,), float64."""
+    def infer(self, columns: Columns, /) -> Outputs:
+        """An array of shape (rows, *shape) for each output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Revision:
     model: str
     version: int
     scorer: Scorer
-    contract: Contract
+    signature: CompiledSignature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class DataPlane:
         self._ready()
 
     def revision(self, model: str, version: int | None = None) -> Revision:
-        """The revision whose contract a request must meet: the one that is named, else the stable one."""
+        """The revision whose signature a request must meet: the one that is named, else the stable one."""
         plan = self._ready()
         if model != plan.traffic.model:
             raise NotFound(
@@ -156,7 +156,7 @@ class DataPlane:
         return self._stable(plan) if version is None else self._named(plan, version)
 
     def infer(self, request: InferenceRequest, *, version: int | None = None) -> Answer:
-        """Answer a request that meets the contract, and log each of its rows.
+        """Answer a request that meets the signature, and log each of its rows.
 
         Raises ModelFailed when the revision that had to answer cannot.
         """
@@ -201,8 +201,8 @@ class DataPlane:
         if known is not None and known.model == traffic.model:
             return known
         scorer = self._load(traffic.model, version)
-        contract = Contract(scorer.signature)
-        revision = Revision(model=traffic.model, version=version, scorer=scorer, contract=contract)
+        signature = CompiledSignature(scorer.signature)
+        revision = Revision(model=traffic.model, version=version, scorer=scorer, signature=signature)
         _warm(revision)
         return revision
 
@@ -229,9 +229,9 @@ class DataPlane:
         error: str | None = None
         try:
             columns = request.columns
-            if request.contract is not revision.contract:
-                columns = revision.contract.fit(columns)
-            values = revision.scorer.infer(columns).tolist()
+            if request.signature is not revision.signature:
+                columns = revision.signature.fit(columns)
+            values = revision.scorer.infer(columns)[revision.signature.declared.outputs[0].name].tolist()
             if len(values) != request.rows or not all(map(math.isfinite, values)):
                 error = f"answered {shown(values)} to {request.rows} rows; expected as many finite numbers"
         except Exception as raised:  # whatever a model does, the endpoint keeps answering
@@ -280,7 +280,7 @@ class DataPlane:
             model=revision.model,
             version=revision.version,
             arm=arm,
-            output=revision.contract.signature.outputs[0].name,
+            output=revision.signature.declared.outputs[0].name,
             scores=score.values,
         )
         return Answer(response, score.seconds, shadow)
@@ -300,7 +300,7 @@ def _warm(revision: Revision) -> None:
     """Let the first request not be the one that waits for threads to start and caches to fill."""
     row: Columns = {
         field.name: [None if field.nullable else _NEUTRAL[field.datatype.value]]
-        for field in revision.contract.signature.inputs
+        for field in revision.signature.declared.inputs
     }
     try:
         revision.scorer.infer(row)

@@ -74,13 +74,3 @@ def told(error: Exception) -> str:
     if isinstance(error, DBAPIError):
         return "the database does not answer. Next: try again later."
     return "the server failed on this request; its log says why."
-
-
-def shown(value: object) -> str:
-    """A value from outside as it may stand in a message: escaped and short.
-
-    >>> shown("a\\n"), shown("x" * 100)[-4:]
-    ("'a\\\\n'", 'xxx…')
-    """
-    text = repr(value[:60] if isinstance(value, str) else value)
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from everloop.errors import NotFound
+from everloop.errors import NotFound, shown
+from everloop.models.compiled import CompiledSignature
 from everloop.serving import v1, v2
 from everloop.serving.dataplane import Answer, Revision
-from everloop.serving.errors import ModelFailed, shown
+from everloop.serving.errors import ModelFailed
 from everloop.serving.labels import read_labels
 from everloop.serving.metrics import CONTENT_TYPE
-from everloop.serving.protocol import Contract, InferenceRequest, InferenceResponse
+from everloop.serving.protocol import InferenceRequest, InferenceResponse
 from everloop.serving.service import Request, Response, Service
 
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +60,7 @@ async def describe_model(service: Service, request: Request) -> Response:
     revision = _revision(service, request)
     plan = service.plane.plan
     loaded = sorted(plan.revisions) if plan is not None else []
-    return Response(200, v2.metadata(revision.model, loaded, revision.contract))
+    return Response(200, v2.metadata(revision.model, loaded, revision.signature))
 
 
 async def model_ready(service: Service, request: Request) -> Response:
@@ -93,14 +94,14 @@ async def _infer(
     service: Service,
     request: Request,
     protocol: str,
-    read: Callable[[bytes, Contract], InferenceRequest],
+    read: Callable[[bytes, CompiledSignature], InferenceRequest],
     write: Callable[[InferenceResponse], bytes],
 ) -> Response:
     request.protocol = protocol
 
     def work() -> tuple[Answer, bytes, float, float]:
         start = time.perf_counter()
-        asked = read(request.body, _revision(service, request).contract)
+        asked = read(request.body, _revision(service, request).signature)
         read_at = time.perf_counter()
         answer = service.plane.infer(asked, version=_version(request))
         answered_at = time.perf_counter()

@@ -3,9 +3,9 @@
 import msgspec
 
 from everloop.clock import Clock
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, shown
 from everloop.records.serving import Label
-from everloop.serving.errors import TooLarge, shown
+from everloop.serving.errors import TooLarge
 from everloop.serving.protocol import MOST_ROWS, checked_id, decode, event_time
 
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from everloop.errors import NotFound
-from everloop.serving.errors import MethodNotAllowed, shown
+from everloop.errors import NotFound, shown
+from everloop.serving.errors import MethodNotAllowed
 from everloop.serving.handlers import (
     alive,
     describe_model,

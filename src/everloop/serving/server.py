@@ -12,6 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from everloop.errors import Conflict, InvalidInput
+from everloop.models.model import Model
+from everloop.models.saving import load_model
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.monitoring.labels import LabelReceipt, record_labels
 from everloop.records.serving import Label
@@ -22,7 +24,6 @@ from everloop.serving.dataplane import DataPlane
 from everloop.serving.metrics import Metrics
 from everloop.serving.service import Service
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model, load_model
 
 _logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, shown
+from everloop.models.compiled import CompiledSignature
 from everloop.records.serving import Scalar
-from everloop.serving.errors import shown
 from everloop.serving.protocol import (
-    Contract,
     InferenceRequest,
     InferenceResponse,
     Parameter,
@@ -36,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Request)
 _encode = msgspec.json.Encoder().encode
 
 
-def read(body: bytes, contract: Contract) -> InferenceRequest:
+def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
     """Decode `{"instances": [{input: value, …} or [values in the signature's order], …]}`.
 
     `id` and `parameters` may stand beside it and mean what they mean in version 2.
@@ -49,8 +48,8 @@ def read(body: bytes, contract: Contract) -> InferenceRequest:
         )
     rows = checked_rows(len(sent.instances))
     return InferenceRequest(
-        contract=contract,
-        columns=contract.from_rows(sent.instances),
+        signature=signature,
+        columns=signature.from_rows(sent.instances),
         rows=rows,
         id=checked_id(sent.id),
         parameters=sent.parameters or {},

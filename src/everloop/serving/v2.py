@@ -5,12 +5,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, shown
+from everloop.models.compiled import CompiledSignature
 from everloop.records.models import Field
 from everloop.records.serving import Scalar
-from everloop.serving.errors import shown
 from everloop.serving.protocol import (
-    Contract,
     InferenceRequest,
     InferenceResponse,
     Parameter,
@@ -62,8 +61,8 @@ _decoder = msgspec.json.Decoder(_Request)
 _encode = msgspec.json.Encoder().encode
 
 
-def read(body: bytes, contract: Contract) -> InferenceRequest:
-    """Decode an inference request and hold it against the contract.
+def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
+    """Decode an inference request and hold it against the signature.
 
     Raises InvalidInput that names the tensor, what is wrong with it and what is expected.
     """
@@ -77,11 +76,11 @@ def read(body: bytes, contract: Contract) -> InferenceRequest:
             raise _refusal(tensor, rows, columns)
         # A list further down is refused as a value of the wrong type.
         values = _unpacked(tensor, data) if type(data[0]) is list else data
-        columns[tensor.name] = contract.column(tensor.name, tensor.datatype, values)  # type: ignore[arg-type]
-    contract.check_names(columns)
-    _check_outputs(sent, contract)
+        columns[tensor.name] = signature.column(tensor.name, tensor.datatype, values)  # type: ignore[arg-type]
+    signature.check_names(columns)
+    _check_outputs(sent, signature)
     return InferenceRequest(
-        contract=contract,
+        signature=signature,
         columns=columns,
         rows=rows,
         id=checked_id(sent.id),
@@ -102,14 +101,14 @@ def write(response: InferenceResponse) -> bytes:
     return _encode(_Response(response.model, str(response.version), response.id, parameters, [output]))
 
 
-def metadata(model: str, versions: Sequence[int], contract: Contract) -> bytes:
+def metadata(model: str, versions: Sequence[int], signature: CompiledSignature) -> bytes:
     """What a model takes and gives, in the protocol's words."""
     described = {
         "name": model,
         "versions": [str(version) for version in versions],
         "platform": "everloop",
-        "inputs": [_describe(field) for field in contract.signature.inputs],
-        "outputs": [_describe(field) for field in contract.signature.outputs],
+        "inputs": [_describe(field) for field in signature.declared.inputs],
+        "outputs": [_describe(field) for field in signature.declared.outputs],
     }
     return _encode(described)
 
@@ -160,9 +159,9 @@ def _why_no_data(tensor: _Tensor) -> str:
     return "expected its values in row order."
 
 
-def _check_outputs(sent: _Request, contract: Contract) -> None:
+def _check_outputs(sent: _Request, signature: CompiledSignature) -> None:
     wanted = sent.outputs or []
-    contract.check_outputs(output.name for output in wanted)
+    signature.check_outputs(output.name for output in wanted)
     asked = [(sent.parameters or {}).get("binary_data_output", False)]
     asked += [(output.parameters or {}).get("binary_data", False) for output in wanted]
     if any(asked):

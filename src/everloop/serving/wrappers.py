@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from everloop.errors import EverloopError, Refused
+from everloop.errors import EverloopError, Refused, shown
 from everloop.serving.errors import (
     MethodNotAllowed,
     Overloaded,
     TooLarge,
     TooSlow,
     UnsupportedContent,
-    shown,
     status_of,
     told,
 )

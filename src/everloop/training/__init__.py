@@ -1,1 +1,1 @@
-"""From an estimator to a model that can be kept, loaded without running code, and asked."""
+"""From rows and an estimator to a model."""

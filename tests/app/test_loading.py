@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from everloop.app.project import load_project
 from everloop.errors import EverloopError, NotFound, ProjectError
+from everloop.project.loading import load_project
 from tests.app.conftest import Everloop, change
 
 Break = Callable[[Path], None]

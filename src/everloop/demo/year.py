@@ -16,29 +16,30 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from everloop.app.demo.client import Asked, Client, rows_of
-from everloop.app.demo.report import Month, Year, draw, measure_month, summarise, told
-from everloop.app.demo.server import server_process
-from everloop.app.demo.stage import Stage
-from everloop.app.demo.world import World, in_celsius, without_column
-from everloop.app.examples import copy_example
-from everloop.app.opened import Opened, opened
-from everloop.app.progress import Silent
 from everloop.clock import FileClock
 from everloop.data.datasets import append
+from everloop.demo.client import Asked, Client, rows_of
+from everloop.demo.report import Month, Year, draw, measure_month, summarise, told
+from everloop.demo.server import server_process
+from everloop.demo.stage import Stage
+from everloop.demo.world import World, in_celsius, without_column
 from everloop.errors import EverloopError
 from everloop.features.history import History
 from everloop.loop.controller import Controller
 from everloop.loop.firings import run_on_demand
 from everloop.metadata.runs import get_run, list_runs
 from everloop.metadata.steps import list_steps
+from everloop.models.model import Model
+from everloop.models.saving import load_model
+from everloop.pipelines.walk import silent
 from everloop.pipelines.worker import Worker
+from everloop.project.examples import copy_example
+from everloop.project.opening import Opened, opened
 from everloop.records.data import Batch
 from everloop.records.runs import Run, RunState
 from everloop.registry.versions import get_version
 from everloop.rollout.endpoints import observed_generation, read_traffic
 from everloop.storage.codec import dumps
-from everloop.training.model import Model, load_model
 
 NEW_YORK = ZoneInfo("America/New_York")
 REQUESTS = 1_200
@@ -120,7 +121,7 @@ class _Play:
 
     def __post_init__(self) -> None:
         self.controller = self.here.controller()
-        self.worker = self.here.worker(Silent())
+        self.worker = self.here.worker(silent)
         self.project = sys.modules[self.here.project.settings.module]
         self.stack.callback(self.worker.close)
 

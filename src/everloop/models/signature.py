@@ -1,21 +1,24 @@
-"""From columns to the matrix a model takes: the same code in training, in evaluation and in the server."""
+"""What a model takes and answers, inferred from rows, and the matrix that rows become; the server has it compiled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
-from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Scalar
+from everloop.records.models import Datatype, Field, Signature, Task
 
-Columns = Mapping[str, Sequence[Scalar]]
 _MOST_CATEGORIES = 10_000
 
 
 def infer_signature(
-    rows: pa.Table, *, inputs: Sequence[str], output: str = "score", optional: Sequence[str] = ()
+    rows: pa.Table,
+    *,
+    inputs: Sequence[str],
+    output: str = "score",
+    optional: Sequence[str] = (),
+    task: Task = Task.BINARY,
 ) -> Signature:
     """The signature of a model that reads these columns of these rows.
 
@@ -41,7 +44,7 @@ def infer_signature(
         raise InvalidInput("an input is named twice.")
     outputs = (Field(name=output, datatype=Datatype.FP64),)
     fields = tuple(_field(name, _plain(name, rows[name]), name in optional) for name in inputs)
-    return Signature(inputs=fields, outputs=outputs)
+    return Signature(inputs=fields, outputs=outputs, task=task)
 
 
 def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
@@ -53,31 +56,6 @@ def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
     for place, field in enumerate(signature.inputs):
         filled[:, place] = _numbers(field, _plain(field.name, rows[field.name]))
     return filled
-
-
-class RowPlan:
-    """The same matrix from plain Python values, with everything that depends only on the signature done once."""
-
-    def __init__(self, signature: Signature) -> None:
-        self._names = tuple(field.name for field in signature.inputs)
-        self._codes = tuple(
-            {level: float(code) for code, level in enumerate(field.categories)}
-            if field.datatype is Datatype.BYTES
-            else None
-            for field in signature.inputs
-        )
-
-    def matrix(self, columns: Columns) -> np.ndarray:
-        """Float64 matrix of shape (rows, inputs); None is NaN. The values were checked at the door."""
-        rows = len(columns[self._names[0]])
-        filled = np.empty((rows, len(self._names)), dtype=np.float64)
-        for place, (name, codes) in enumerate(zip(self._names, self._codes, strict=True)):
-            values = columns[name]
-            if codes is None:
-                filled[:, place] = [np.nan if value is None else value for value in values]
-            else:
-                filled[:, place] = [codes.get(value, np.nan) for value in values]  # type: ignore[arg-type]
-        return filled
 
 
 def categorical_places(signature: Signature) -> list[int]:
@@ -121,7 +99,7 @@ def _numbers(field: Field, column: pa.ChunkedArray) -> np.ndarray:
         )
     if text:
         column = pc.index_in(column, value_set=pa.array(field.categories, pa.string()), skip_nulls=True)
-    # A number beyond 2^53 is rounded, as in RowPlan.
+    # A number beyond 2^53 is rounded, as in `CompiledSignature.matrix`.
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 

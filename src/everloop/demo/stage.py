@@ -13,8 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.demo.report import Month, month_line, year_table
-from everloop.app.output import out
+from everloop.demo.report import Month, month_line, year_table
+from everloop.demo.terminal import out
 
 
 class Stage:

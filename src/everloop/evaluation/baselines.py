@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from everloop.errors import InvalidInput
-from everloop.registry.signatures import categorical_places, infer_signature, matrix
-from everloop.training.model import Model
+from everloop.models.model import Model
+from everloop.models.signature import categorical_places, infer_signature, matrix
 
 _FEWEST_OF_A_LEVEL = 50  # rarer levels of a category share one weight
 

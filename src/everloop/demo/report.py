@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, func, select
 
-from everloop.app.output import out
 from everloop.data.datasets import list_batches
+from everloop.demo.terminal import out
 from everloop.evaluation.metrics import evaluate
 from everloop.loop.decisions import Decision
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
+from everloop.models.model import Model
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.watch import champions_rows
 from everloop.records.data import DataVerdict
@@ -32,7 +33,6 @@ from everloop.rollout.endpoints import list_rollouts
 from everloop.storage import ledger
 from everloop.storage.schema import labels, predictions
 from everloop.storage.workspace import Workspace
-from everloop.training.model import Model
 
 KINDS = ("on_demand", "schedule", "new_data", "decay", "drift")
 _LINE = "{:<5}{:>8}{:>11}{:>7}{:>8}{:>8}{:>9}{:>8}  {}"
@@ -299,7 +299,7 @@ def _truth(rows: Sequence[Labelled]) -> list[float]:
 def _rescore(model: Model, rows: Sequence[Labelled]) -> list[float]:
     inputs = [row.prediction.inputs for row in rows]
     columns = {f.name: [row.get(f.name) for row in inputs] for f in model.signature.inputs}
-    return model.infer(columns).tolist()  # type: ignore[no-any-return]
+    return model.infer(columns)[model.signature.outputs[0].name].tolist()  # type: ignore[no-any-return]
 
 
 def _logged(tx: Connection) -> int:

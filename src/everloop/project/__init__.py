@@ -1,0 +1,1 @@
+"""Finding, loading and opening a user's project."""
