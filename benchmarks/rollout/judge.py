@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -171,13 +170,12 @@ def decision(rollout: Iterator[tuple[int, Judgement]]) -> tuple[int, Verdict] | 
 def outcomes(seed: int, count: int, *, harm: float, spread: float, fails: float = 0.0) -> Iterator[Outcome]:
     """Requests that both revisions scored; the canary's Brier loss is `harm` higher on average."""
     rng = random.Random(seed)
-    start = datetime(2013, 1, 1, tzinfo=UTC)
     for number in range(count):
         where = Arm.CANARY if rng.random() < 0.5 else Arm.STABLE
         extra = min(max(harm + rng.gauss(0.0, spread), -1.0), 1.0)
         canary, stable = 0.5 + extra / 2, 0.5 - extra / 2
         yield Outcome(
-            time=start + timedelta(seconds=number),
+            seq=number,
             request_id=f"r{number:07}",
             unit=f"r{number:07}",
             arm=where,

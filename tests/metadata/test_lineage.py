@@ -49,7 +49,13 @@ def predict(workspace: Workspace, id: str, version: int, *, arm: str = "stable")
     with workspace.database.log() as tx:
         tx.execute(
             insert(predictions).values(
-                **row, share=100, time=workspace.now(), inputs=b"", output=0.5, status=200, seconds=0.001
+                **row,
+                share=100,
+                time=workspace.now(),
+                inputs=b"",
+                outcome="answered",
+                seconds=0.001,
+                arrived_at=workspace.now(),
             )
         )
 

@@ -5,19 +5,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everloop.errors import NotReady
-from everloop.monitoring.inference_log import InferenceLog, logged
-from everloop.records.serving import Arm, Prediction
+from everloop.monitoring.inference_log import InferenceLog, insert_predictions, logged, read_log
+from everloop.records.serving import Arm, Outcome, Prediction
+from everloop.settings import Settings
 from everloop.storage.database import Database
 from everloop.storage.schema import tables
 
 NOON = datetime(2013, 1, 31, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
 PREDICTION = Prediction(
     id="p",
     request_id="r",
@@ -28,9 +29,10 @@ PREDICTION = Prediction(
     arm=Arm.STABLE,
     share=100,
     time=NOON,
+    arrived_at=LATER,
     inputs={"dep_hour": 7, "carrier": "UA"},
-    output=0.25,
-    status=200,
+    outputs={"late": 0.25},
+    outcome=Outcome.ANSWERED,
     error=None,
     seconds=0.001,
 )
@@ -55,6 +57,14 @@ SCALARS = (
     | st.floats(allow_nan=False)
     | st.text(max_size=9)
 )
+VALUES = st.recursive(
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 PREDICTIONS = st.builds(
@@ -69,15 +79,24 @@ PREDICTIONS = st.builds(
     share=st.integers(0, 100),
     time=MOMENTS,
     inputs=st.dictionaries(st.text(max_size=9), SCALARS, max_size=5),
-    output=st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    status=st.sampled_from([200, 500]),
+    arrived_at=MOMENTS,
+    outputs=st.none() | st.dictionaries(st.text(max_size=9), VALUES, min_size=1, max_size=3),
+    outcome=st.sampled_from(Outcome),
     error=st.none() | TEXTS,
     seconds=st.floats(0, 1),
 )
 
 
-class InferenceLogContract:
-    """What every database must keep; a subclass brings `empty`, a database without tables."""
+class TestInferenceLog:
+    """What every database must keep."""
+
+    @pytest.fixture
+    def empty(self, new_place: Settings) -> Iterator[Database]:
+        """A database without tables, of each kind."""
+        new_place.folder.mkdir()
+        database = Database(new_place.storage.database, folder=new_place.folder)
+        yield database
+        database.close()
 
     @pytest.fixture
     def database(self, empty: Database) -> Database:
@@ -202,11 +221,43 @@ class InferenceLogContract:
             ]
             assert logged(tx, endpoint="other") == []
 
+    def test_a_reader_that_goes_on_from_a_number_misses_nothing(self, database: Database) -> None:
+        """A writer that commits late can have no number below one that a reader has passed."""
+        wrote, commit = threading.Event(), threading.Event()
 
-class TestInferenceLogOnSqlite(InferenceLogContract):
-    @pytest.fixture
-    def empty(self, tmp_path: Path) -> Iterator[Database]:
-        """A SQLite database without tables."""
-        database = Database("", folder=tmp_path)
-        yield database
-        database.close()
+        def write_late() -> None:
+            with database.log() as tx:
+                insert_predictions(tx, some(1))
+                wrote.set()
+                assert commit.wait(30)
+
+        def write_meanwhile() -> None:
+            with database.log() as tx:
+                insert_predictions(tx, [replace(PREDICTION, id="meanwhile")])
+
+        late = threading.Thread(target=write_late)
+        late.start()
+        assert wrote.wait(30)
+        other = threading.Thread(target=write_meanwhile)
+        other.start()
+        other.join(timeout=0.3)  # it waits for its turn, or it is done
+        seen: list[Prediction] = []
+        for last in (False, True):
+            with database.read() as tx:
+                seen += read_log(tx, after=seen[-1].seq if seen else 0)
+            if not last:
+                commit.set()
+                late.join()
+                other.join()
+        assert [prediction.id for prediction in seen] == ["p000000", "meanwhile"]
+        assert seen[0].seq < seen[1].seq
+
+    def test_the_log_can_be_read_in_pieces(self, log: InferenceLog, database: Database) -> None:
+        """Each piece begins behind the last one, in the order of arrival."""
+        for prediction in some(5):
+            log.append(prediction)
+        log.flush()
+        with database.read() as tx:
+            first = read_log(tx, limit=2)
+            rest = read_log(tx, after=first[-1].seq)
+        assert [*first, *rest] == some(5)

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from everloop.errors import InvalidInput
 from everloop.monitoring.inference_log import insert_predictions
 from everloop.monitoring.labels import Labelled, LabelReceipt, labelled, record_labels
-from everloop.records.serving import Arm, Label, Prediction
+from everloop.records.serving import Arm, Label, LabelValue, Outcome, Prediction
+from everloop.settings import Settings
 from everloop.storage.database import Database
 from everloop.storage.schema import labels, tables
 
@@ -29,21 +30,22 @@ PREDICTION = Prediction(
     arm=Arm.STABLE,
     share=80,
     time=NOON,
+    arrived_at=LATER,
     inputs={"dep_hour": 7},
-    output=0.25,
-    status=200,
+    outputs={"late": 0.25},
+    outcome=Outcome.ANSWERED,
     error=None,
     seconds=0.001,
 )
 _fresh = count()
 
 
-def label(prediction_id: str, value: float, time: datetime = NOON) -> Label:
+def label(prediction_id: str, value: LabelValue, time: datetime = NOON) -> Label:
     """A label."""
     return Label(prediction_id=prediction_id, value=value, time=time)
 
 
-def one_by_one(kept: dict[str, tuple[float, int]], given_labels: Sequence[Label]) -> LabelReceipt:
+def one_by_one(kept: dict[str, tuple[LabelValue, int]], given_labels: Sequence[Label]) -> LabelReceipt:
     """The slow and obvious reference: a dictionary of value and corrections, changed label by label."""
     accepted = duplicates = corrections = 0
     for each in given_labels:
@@ -58,11 +60,23 @@ def one_by_one(kept: dict[str, tuple[float, int]], given_labels: Sequence[Label]
     return LabelReceipt(accepted=accepted, duplicates=duplicates, corrections=corrections)
 
 
-LABELS = st.builds(label, st.sampled_from("abcde"), st.sampled_from([0.0, 1.0, 0.5]))
+LABELS = st.builds(
+    label, st.sampled_from("abcde"), st.sampled_from([0.0, 1.0, 0.5, "gold", "", [0.5, 2.0], ["a", "b"]])
+)
 
 
-class LabelContract:
-    """What every database must keep; a subclass brings `database`."""
+class TestLabels:
+    """What every database must keep."""
+
+    @pytest.fixture
+    def database(self, new_place: Settings) -> Iterator[Database]:
+        """A database with its tables, of each kind."""
+        new_place.folder.mkdir()
+        database = Database(new_place.storage.database, folder=new_place.folder)
+        with database.write() as tx:
+            tables.create_all(tx)
+        yield database
+        database.close()
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(batches=st.lists(st.lists(LABELS, max_size=8), max_size=4))
@@ -71,7 +85,7 @@ class LabelContract:
     ) -> None:
         """Receipts, values and counts of corrections are those of labels taken one by one."""
         prefix = f"{next(_fresh)}-"
-        kept: dict[str, tuple[float, int]] = {}
+        kept: dict[str, tuple[LabelValue, int]] = {}
         for batch in batches:
             named = [replace(each, prediction_id=prefix + each.prediction_id) for each in batch]
             with database.write() as tx:
@@ -124,13 +138,7 @@ class LabelContract:
             (after,) = labelled(tx, endpoint="late", as_of=LATER)
         assert (before.label, after.label) == (None, 1.0)
 
-
-class TestLabelsOnSqlite(LabelContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[Database]:
-        """A SQLite database with its tables."""
-        database = Database("", folder=tmp_path)
-        with database.write() as tx:
-            tables.create_all(tx)
-        yield database
-        database.close()
+    def test_a_label_that_is_no_number_is_refused(self) -> None:
+        """Nobody could be judged by it."""
+        with pytest.raises(InvalidInput, match="a label of inf is no label"):
+            label("p", float("inf"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +66,7 @@ class Scene:
         *,
         version: int = 1,
         output: float = 0.7,
-        **other: object,
+        **other: Any,
     ) -> list[str]:
         """One request for each of these inputs, within the hour."""
         ids = []
@@ -224,7 +225,7 @@ def test_in_a_rollout_the_champions_own_answers_count(scene: Scene) -> None:
     scene.ask("stable", xs(60), output=0.1, version=2, arm=Arm.SHADOW, share=80)
     canary = scene.ask("canary", xs(60), output=0.1, version=2, arm=Arm.CANARY, share=20)
     scene.ask("canary", xs(60), output=0.9, arm=Arm.SHADOW, share=20)
-    broken = scene.ask("broken", xs(60), output=0.1, version=2, arm=Arm.CANARY, share=20, status=500)
+    broken = scene.ask("broken", xs(60), output=0.1, version=2, arm=Arm.CANARY, share=20, failed=True)
     scene.ask("broken", xs(60), output=0.9, share=80)
     label(scene.workspace, dict.fromkeys(answered + canary + broken, 1.0))
     scene.now += WEEK + DAY

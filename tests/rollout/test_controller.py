@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -326,14 +327,14 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
     """A canary that failed counts as failed though another answered; shadows and late labels pair; the rest is left out."""
     at = rolling.now
 
-    def row(id: str, version: int, arm: Arm, share: int, **other: object) -> None:
+    def row(id: str, version: int, arm: Arm, share: int, **other: Any) -> None:
         log(rolling.workspace, [prediction(id, time=at, version=version, arm=arm, share=share, **other)])
 
     row("stable", 1, Arm.STABLE, 80, output=0.1)
     row("stable", 2, Arm.SHADOW, 80, output=0.4)
     row("canary", 2, Arm.CANARY, 20, output=0.2, unit="u")
     row("canary", 1, Arm.SHADOW, 20, output=0.3)
-    row("fallback", 2, Arm.CANARY, 20, output=None, status=500, error="it broke")
+    row("fallback", 2, Arm.CANARY, 20, output=None, failed=True, error="it broke")
     row("fallback", 1, Arm.STABLE, 80, output=0.6)
     row("alone", 1, Arm.STABLE, 80, output=0.9)
     row("unlabelled", 2, Arm.CANARY, 20, output=0.9)

@@ -14,7 +14,7 @@ from everloop.errors import Corrupted, NotFound, NotReady
 from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog, logged
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic
 from everloop.rollout.routing import arm
 from everloop.serving.dataplane import DataPlane
 from everloop.serving.errors import ModelFailed
@@ -118,7 +118,12 @@ def test_a_prediction_is_logged_with_everything_that_led_to_it(bench: Bench) -> 
     response, seconds, shadow = bench.plane.infer(
         bench.request(id="r", unit="u", time="2013-01-01T00:00:00Z")
     )
-    assert (response.id, response.prediction_id, response.version, response.scores) == ("r", "p0", 1, [0.1])
+    assert (response.id, response.prediction_id, response.version, response.values["late"]) == (
+        "r",
+        "p0",
+        1,
+        [0.1],
+    )
     assert shadow is None
     assert bench.logged() == [
         Prediction(
@@ -131,9 +136,10 @@ def test_a_prediction_is_logged_with_everything_that_led_to_it(bench: Bench) -> 
             arm=Arm.STABLE,
             share=100,
             time=datetime(2013, 1, 1, tzinfo=UTC),
+            arrived_at=NOON,
             inputs={"hour": 0, "temp": None},
-            output=0.1,
-            status=200,
+            outputs={"late": 0.1},
+            outcome=Outcome.ANSWERED,
             error=None,
             seconds=seconds,
         )
@@ -144,7 +150,7 @@ def test_each_row_of_a_request_has_a_prediction_of_its_own(bench: Bench) -> None
     """Row i of several is `<prediction id>/<i>`; without an id, the prediction's id stands for the request."""
     bench.plane.apply(TRAFFIC)
     response = bench.plane.infer(bench.request(rows=3)).response
-    assert (response.id, response.prediction_id, response.scores) == ("p0", "p0", [0.1, 0.1, 0.1])
+    assert (response.id, response.prediction_id, response.values["late"]) == ("p0", "p0", [0.1, 0.1, 0.1])
     rows = bench.logged()
     assert [row.id for row in rows] == ["p0/0", "p0/1", "p0/2"]
     assert [row.inputs["hour"] for row in rows] == [0, 1, 2]
@@ -182,10 +188,11 @@ def test_a_failing_canary_is_answered_for_by_the_stable_revision(
     bench.models[2] = broken
     bench.plane.apply(ON_TRIAL)
     response = bench.plane.infer(bench.request(unit=unit_of(Arm.CANARY))).response
-    assert (response.version, response.arm, response.scores) == (1, Arm.STABLE, [0.1])
+    assert (response.version, response.arm, response.values["late"]) == (1, Arm.STABLE, [0.1])
     failed, answered = bench.logged()
     assert (failed.id, failed.arm, failed.version, failed.share) == ("p0", Arm.CANARY, 2, 50)
-    assert (failed.output, failed.status) == (None, 500)
+    refused = told.startswith("InvalidInput")
+    assert (failed.output, failed.outcome) == (None, Outcome.REFUSED if refused else Outcome.FAILED)
     assert failed.error is not None and told.replace("\x00", "\\x00") in failed.error
     assert (answered.id, answered.arm, answered.version, answered.output) == ("p0", Arm.STABLE, 1, 0.1)
 
@@ -204,7 +211,7 @@ def test_a_failing_stable_revision_is_logged_and_told(bench: Bench) -> None:
     with pytest.raises(ModelFailed, match="late@1 could not answer; this is prediction p0"):
         bench.plane.infer(bench.request())
     (row,) = bench.logged()
-    assert (row.status, row.output, row.error) == (500, None, "ValueError: no")
+    assert (row.outcome, row.output, row.error) == (Outcome.FAILED, None, "ValueError: no")
 
 
 @pytest.mark.parametrize("answering", [Arm.STABLE, Arm.CANARY])
@@ -229,7 +236,7 @@ def test_a_failing_shadow_is_only_logged(bench: Bench) -> None:
     answer = bench.plane.infer(bench.request())
     assert answer.shadow is not None
     answer.shadow()
-    assert {(row.arm, row.status) for row in bench.logged()} == {(Arm.STABLE, 200), (Arm.SHADOW, 500)}
+    assert {(row.arm, row.failed) for row in bench.logged()} == {(Arm.STABLE, False), (Arm.SHADOW, True)}
 
 
 def test_a_version_that_the_client_names_is_outside_the_rollout(bench: Bench) -> None:
@@ -314,7 +321,7 @@ def test_requests_never_meet_half_a_switch(bench: Bench) -> None:
     try:
         for n in range(2000):
             response = bench.plane.infer(bench.request(unit=str(n))).response
-            assert response.scores == [response.version / 10]
+            assert response.values["late"] == [response.version / 10]
     finally:
         stop.set()
         switching.join()

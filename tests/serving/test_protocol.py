@@ -302,7 +302,13 @@ def test_unit_and_time_come_from_the_parameters() -> None:
 def test_answers_name_model_version_and_prediction() -> None:
     """Both protocols say what answered, and which id a label must name."""
     response = InferenceResponse(
-        id="r", prediction_id="p", model="late", version=3, arm=Arm.CANARY, output="late", scores=[0.25, 1.0]
+        id="r",
+        prediction_id="p",
+        model="late",
+        version=3,
+        arm=Arm.CANARY,
+        outputs=SIGNATURE.outputs,
+        values={"late": [0.25, 1.0]},
     )
     assert json.loads(v2.write(response)) == {
         "model_name": "late",

@@ -46,7 +46,7 @@ from everloop.monitoring.inference_log import insert_predictions
 from everloop.monitoring.labels import record_labels
 from everloop.pipelines.worker import Worker
 from everloop.records.runs import Run, StepRun
-from everloop.records.serving import Arm, Label, Prediction, Traffic
+from everloop.records.serving import Arm, Label, Outcome, Prediction, Traffic
 from everloop.rollout.endpoints import read_traffic
 from everloop.rollout.routing import arm
 from everloop.settings import ClockSettings, Settings
@@ -178,8 +178,9 @@ def _answers(traffic: Traffic, number: int) -> Iterator[Prediction]:
             share=share,
             time=_time(2, number),
             inputs={"x": 0.0},
-            output=0.5,
-            status=200,
+            arrived_at=_time(2, number),
+            outputs={"score": 0.5},
+            outcome=Outcome.ANSWERED,
             error=None,
             seconds=0.001,
         )

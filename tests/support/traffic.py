@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from everloop.metadata.runs import request_run
 from everloop.monitoring.inference_log import insert_predictions
 from everloop.monitoring.labels import record_labels
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Arm, Label, Prediction, Scalar, Traffic
+from everloop.records.serving import Arm, Label, Outcome, Prediction, Scalar, Traffic
 from everloop.registry.aliases import move_alias
 from everloop.registry.versions import register_version
 from everloop.rollout.routing import arm
@@ -68,22 +69,31 @@ def point(workspace: Workspace, alias: str, version: int, *, model: str = "late"
         move_alias(tx, workspace, model=model, alias=alias, version=version, who="ann", why="a test")
 
 
-def prediction(id: str, *, time: datetime, version: int, **other: object) -> Prediction:
-    """One row of the inference log: answered by the only revision, unless told otherwise."""
-    given: dict[str, object] = {
+def prediction(
+    id: str,
+    *,
+    time: datetime,
+    version: int,
+    output: float | None = 0.5,
+    failed: bool = False,
+    **other: Any,
+) -> Prediction:
+    """One row of the inference log: answered by the only revision as soon as it happened, unless told otherwise."""
+    given: dict[str, Any] = {
         "request_id": id,
         "unit": id,
         "endpoint": "late",
         "model": "late",
         "arm": Arm.STABLE,
         "share": 100,
+        "arrived_at": time,
         "inputs": {"x": 1.0},
-        "output": 0.5,
-        "status": 200,
+        "outputs": None if output is None else {"late": output},
+        "outcome": Outcome.FAILED if failed else Outcome.ANSWERED,
         "error": None,
         "seconds": 0.001,
     }
-    return Prediction(id=id, time=time, version=version, **{**given, **other})  # type: ignore[arg-type]
+    return Prediction(id=id, time=time, version=version, **{**given, **other})
 
 
 def log(workspace: Workspace, rows: Iterable[Prediction]) -> None:
@@ -144,7 +154,7 @@ def _answers(
             share=percent,
             inputs=inputs,
             output=None if failed else outputs.get(version, 0.5),
-            status=500 if failed else 200,
+            failed=failed,
             error="it broke" if failed else None,
         )
 

@@ -289,11 +289,11 @@ def _few_words(kind: str, reason: str) -> str:
 
 
 def _scores(rows: Sequence[Labelled]) -> list[float]:
-    return [row.prediction.output or 0.0 for row in rows]
+    return [row.prediction.output or 0.0 for row in rows]  # type: ignore[misc]
 
 
 def _truth(rows: Sequence[Labelled]) -> list[float]:
-    return [row.label or 0.0 for row in rows]
+    return [row.label or 0.0 for row in rows]  # type: ignore[misc]
 
 
 def _rescore(model: Model, rows: Sequence[Labelled]) -> list[float]:

@@ -1,4 +1,9 @@
-"""Every answer the server gave, kept: appending never waits, a thread writes groups, and what is dropped is counted."""
+"""Every answer the server gave, kept: appending never waits, a thread writes groups, and what is dropped is counted.
+
+Rows are numbered in the order in which they are committed, so that whoever has read up to a number can go on from it and
+miss nothing. On SQLite writers queue anyway; on PostgreSQL, where a transaction could take a number and commit after a
+later one, they queue at an advisory lock that is given back when the commit can be seen.
+"""
 
 import logging
 import threading
@@ -9,22 +14,27 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from everloop.errors import Corrupted, NotReady
-from everloop.records.serving import Arm, Prediction, Scalar
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Value
 from everloop.storage.database import Database
 from everloop.storage.schema import UtcTime, predictions
 
 _logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 5.0
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | None]).decode
-_COLUMNS = tuple(column.name for column in predictions.c)
-_PLAIN = tuple(name for name in _COLUMNS if name not in ("arm", "inputs"))
+_inputs = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | None]).decode
+_outputs = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | list[Any]]).decode
+_COLUMNS = tuple(column.name for column in predictions.c if column.name != "seq")
+_PACKED = ("arm", "outcome", "inputs", "outputs")
+_TIMES = ("time", "arrived_at")
+_PLAIN = tuple(name for name in _COLUMNS if name not in _PACKED)
 _utc = UtcTime().process_bind_param
+_IN_TURN = 0x6576_6C6F
+"""The advisory lock at which PostgreSQL's writers of the log queue."""
 
 
 class _Mark(threading.Event):
@@ -209,6 +219,7 @@ def insert_predictions(tx: Connection, rows: Iterable[Prediction]) -> None:
     if tx.dialect.name == "sqlite":
         _insert_packed(tx, values)
     elif values:
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IN_TURN})
         tx.execute(postgresql.insert(predictions).on_conflict_do_nothing(), values)
 
 
@@ -220,7 +231,7 @@ def _insert_packed(tx: Connection, values: Sequence[Mapping[str, Any]]) -> None:
         size = 1 << min(left.bit_length() - 1, 8)  # powers of two, so that few statements are ever prepared
         chunk = values[start : start + size]
         flat = [
-            _utc(row[name], tx.dialect) if name == "time" else row[name] for row in chunk for name in _COLUMNS
+            _utc(row[name], tx.dialect) if name in _TIMES else row[name] for row in chunk for name in _COLUMNS
         ]
         tx.exec_driver_sql(_packed_insert(size), tuple(flat))
         start += size
@@ -249,8 +260,17 @@ def logged(
     return sorted((from_row(row) for row in tx.execute(query).mappings()), key=order)
 
 
+def read_log(tx: Connection, *, after: int = 0, limit: int | None = None) -> list[Prediction]:
+    """Predictions in the order in which they were committed, from the one behind `after` on.
+
+    Whoever goes on from the last `seq` that it was given sees every prediction once, whatever is written meanwhile.
+    """
+    query = select(predictions).where(predictions.c.seq > after).order_by(predictions.c.seq).limit(limit)
+    return [from_row(row) for row in tx.execute(query).mappings()]
+
+
 def order(prediction: Prediction) -> tuple[datetime, str, str, str]:
-    """The one order that judges rely on; sorted here, because each database compares text in its own way."""
+    """The one order that monitors rely on; sorted here, because each database compares text in its own way."""
     return (prediction.time, prediction.request_id, prediction.arm.value, prediction.id)
 
 
@@ -261,6 +281,7 @@ def window(
     until: datetime | None,
     version: int | None,
     arms: Iterable[Arm],
+    arrived_since: datetime | None = None,
 ) -> Select[Any]:
     """Narrow a query over `predictions` to one endpoint's window."""
     table = predictions.c
@@ -269,6 +290,8 @@ def window(
         query = query.where(table.time >= since)
     if until is not None:
         query = query.where(table.time < until)
+    if arrived_since is not None:
+        query = query.where(table.arrived_at >= arrived_since)
     if version is not None:
         query = query.where(table.version == version)
     return query
@@ -276,19 +299,27 @@ def window(
 
 def from_row(row: RowMapping) -> Prediction:
     """The prediction that a row of the table holds."""
-    values = {name: row[name] for name in _PLAIN}
-    return Prediction(arm=Arm(row["arm"]), inputs=_inputs(row["id"], row["inputs"]), **values)
+    inputs, outputs = _unpacked(row)
+    values = {name: row[name] for name in ("seq", *_PLAIN)}
+    return Prediction(
+        arm=Arm(row["arm"]), outcome=Outcome(row["outcome"]), inputs=inputs, outputs=outputs, **values
+    )
 
 
-def _inputs(prediction_id: str, packed: bytes) -> Mapping[str, Scalar]:
+def _unpacked(row: RowMapping) -> tuple[Mapping[str, Scalar], Mapping[str, Value] | None]:
     try:
-        return _decode(packed)
+        return _inputs(row["inputs"]), None if row["outputs"] is None else _outputs(row["outputs"])
     except msgspec.MsgspecError as error:
-        raise Corrupted(f"the inputs of prediction {prediction_id} cannot be read: {error}.") from error
+        raise Corrupted(
+            f"the values of prediction {row['id']} cannot be read: {error}.",
+            next_step="restore the database from a backup.",
+        ) from error
 
 
 def _to_row(prediction: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(prediction, name) for name in _PLAIN}
     row["arm"] = prediction.arm.value
+    row["outcome"] = prediction.outcome.value
     row["inputs"] = _encode(prediction.inputs)
+    row["outputs"] = None if prediction.outputs is None else _encode(prediction.outputs)
     return row

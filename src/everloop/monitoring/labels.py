@@ -1,5 +1,7 @@
 """The true answers, whenever they come: before their prediction, late, twice, or corrected."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +10,7 @@ from sqlalchemy import Connection, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop.monitoring.inference_log import from_row, order, window
-from everloop.records.serving import Arm, Label, Prediction
+from everloop.records.serving import Arm, Label, LabelValue, Prediction
 from everloop.storage.schema import labels, predictions
 
 _CHUNK = 500  # five values a row; SQLite takes 32,766 in one statement
@@ -30,7 +32,7 @@ class Labelled:
     """A logged prediction beside its label; both are None while the label has not come."""
 
     prediction: Prediction
-    label: float | None
+    label: LabelValue | None
     labelled_at: datetime | None
     """When the true answer was known, by the sender's clock."""
 
@@ -101,19 +103,21 @@ def labelled(
     version: int | None = None,
     arms: Iterable[Arm] = tuple(Arm),
     as_of: datetime | None = None,
+    arrived_since: datetime | None = None,
 ) -> list[Labelled]:
     """Predictions with `since <= time < until` and their labels, ordered by time, request, arm and id.
 
     Predictions without a label are in the list too, so that coverage can be told. All arms by default: a request
     that two revisions scored gives one row for each. With `as_of`, only labels received until then are seen; a
-    corrected label was received when its correction was.
+    corrected label was received when its correction was. `arrived_since` asks for requests that the server has received
+    since then, whatever time they carry.
     """
     received = labels.c.prediction_id == predictions.c.id
     if as_of is not None:
         received = and_(received, labels.c.received_at <= as_of)
     query = select(predictions, labels.c.value.label("label"), labels.c.time.label("labelled_at"))
     query = query.select_from(predictions.outerjoin(labels, received))
-    query = window(query, endpoint, since, until, version, arms)
+    query = window(query, endpoint, since, until, version, arms, arrived_since)
     rows = [
         Labelled(prediction=from_row(row), label=row["label"], labelled_at=row["labelled_at"])
         for row in tx.execute(query).mappings()

@@ -80,6 +80,8 @@ class Run:
     code: CodeVersion | None = None
     environment: Environment | None = None
     error: str | None = None
+    register: bool = True
+    """Whether the model that it makes becomes a version; an experiment is not a release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

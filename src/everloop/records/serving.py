@@ -1,14 +1,23 @@
 """What passes through an endpoint: predictions, labels, splits and rollouts."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
+from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
 from everloop.records.json import Json
 
 Scalar = bool | int | float | str | None
+Value: TypeAlias = "bool | int | float | str | Sequence[Value]"
+"""One output of one row: a single value, or as many as the field's shape says, nested like it."""
+LabelValue: TypeAlias = "float | str | Sequence[LabelValue]"
+"""A true answer: a number, a text, or a list of them."""
 
 
 class Arm(StrEnum):
@@ -26,7 +35,7 @@ class Split:
     stable: int
     canary: int = 0
 
-    def shifted(self, canary: int) -> "Split":
+    def shifted(self, canary: int) -> Split:
         """The same traffic with this much of it on the canary."""
         return replace(self, stable=100 - canary, canary=canary)
 
@@ -47,6 +56,16 @@ class Traffic:
     """Score each request with both revisions while a rollout is on."""
 
 
+class Outcome(StrEnum):
+    """What became of a row at one revision; a canary's failure is kept though the stable revision answered."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """The request does not carry what this revision's signature asks for."""
+    FAILED = "failed"
+    """The model raised, or its answer is no answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One row that was scored: what was asked, by which revision it was answered, and what came out."""
@@ -62,21 +81,40 @@ class Prediction:
     share: int
     """Percent of traffic that the answering arm had at that moment."""
     time: datetime
+    """When the thing that was asked about happened, by the client's word; it dates the fact and decides nothing."""
+    arrived_at: datetime
+    """When the request came, by the server's clock."""
     inputs: Mapping[str, Scalar]
-    output: float | None
-    status: int
-    """HTTP status the revision earned; a canary's failure is kept though the stable revision answered."""
+    outputs: Mapping[str, Value] | None
+    """A value for each output of the signature, the main one first; None when there is no answer."""
+    outcome: Outcome
     error: str | None
     seconds: float
+    seq: int = field(default=0, compare=False)
+    """Place in the inference log, in the order of arrival; 0 until it has been written."""
+
+    @property
+    def failed(self) -> bool:
+        """The revision gave no answer, whether it refused or broke."""
+        return self.outcome is not Outcome.ANSWERED
+
+    @property
+    def output(self) -> Value | None:
+        """The main output; None when there is no answer."""
+        return None if self.outputs is None else next(iter(self.outputs.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The true answer to a prediction, whenever it came."""
+    """The true answer to a prediction, whenever it came: a number, a text, or a list of them."""
 
     prediction_id: str
-    value: float
+    value: LabelValue
     time: datetime
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            raise InvalidInput(f"a label of {self.value} is no label.", next_step="send a finite number.")
 
 
 class RolloutState(StrEnum):

@@ -63,8 +63,12 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
 
 
 def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
-    """Everything that was seen of a rollout, from the inference log and the labels."""
-    rows = labelled(tx, endpoint=rollout.endpoint, since=rollout.started_at)
+    """Everything that was seen of a rollout, from the inference log and the labels.
+
+    What belongs to it is decided by version, share and arrival. The `time` and the `id` of a request are the client's
+    choice: a canary that fails must not look well because its requests are dated last year.
+    """
+    rows = labelled(tx, endpoint=rollout.endpoint, arrived_since=rollout.started_at)
     known = [row for row in rows if row.prediction.version in (rollout.canary, rollout.stable)]
     known.sort(key=lambda row: row.prediction.id)
     groups = (list(group) for _, group in groupby(known, key=lambda row: row.prediction.id))
@@ -79,19 +83,19 @@ def _outcome(rows: list[Labelled], measure: Loss | None) -> Outcome | None:
     others = [row for row in rows if row.prediction.version != assigned.prediction.version]
     prediction = assigned.prediction
     return Outcome(
-        time=prediction.time,
+        seq=prediction.seq,
         request_id=prediction.request_id,
         unit=prediction.unit,
         arm=prediction.arm,
         share=prediction.share,
-        failed=prediction.status >= 500,
+        failed=prediction.failed,
         loss=_cost(assigned, measure),
         other_loss=_cost(others[0], measure) if others else None,
     )
 
 
 def _cost(row: Labelled, measure: Loss | None) -> float | None:
-    return None if measure is None or row.label is None else measure(row.prediction.output, row.label)
+    return None if measure is None or row.label is None else measure(row.prediction.output, row.label)  # type: ignore[arg-type]
 
 
 def _read(tx: Connection, endpoint: Endpoint) -> _State:

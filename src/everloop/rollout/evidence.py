@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 
 from everloop.errors import InvalidInput
@@ -66,7 +65,8 @@ def loss(name: str) -> Loss:
 class Outcome:
     """What came of one request; all its facts are kept with the prediction, so a verdict can be repeated."""
 
-    time: datetime
+    seq: int
+    """Place in the order of arrival, as in `Prediction`; no two requests have the same."""
     request_id: str
     unit: str
     """Who was assigned to an arm: a user, a session, or the request itself."""
@@ -111,31 +111,14 @@ class Outcome:
         return extra if self.arm is Arm.CANARY else -extra
 
 
-def _place(outcome: Outcome) -> tuple[datetime, str, str, str, int, bool, float, float]:
-    # Time and request decide. The rest only breaks ties, so that the order of arrival cannot be seen in a verdict.
-    return (
-        outcome.time,
-        outcome.request_id,
-        outcome.unit,
-        outcome.arm.value,
-        outcome.share,
-        not outcome.failed,
-        -1.0 if outcome.loss is None else outcome.loss,
-        -1.0 if outcome.other_loss is None else outcome.other_loss,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Every outcome since a rollout began, kept in the order of time and request whatever order it came in.
+    """Every outcome since a rollout began, kept in the order of arrival whatever order it is given in.
 
     Every one: a judge takes a request that is not here for one that never came.
 
-    >>> from datetime import datetime, UTC
-    >>> noon = datetime(2013, 2, 1, 12, tzinfo=UTC)
     >>> late, early = (
-    ...     Outcome(time=noon.replace(hour=h), request_id=f"r{h}", unit="u", arm=Arm.CANARY, share=20, failed=h == 9)
-    ...     for h in (13, 9)
+    ...     Outcome(seq=n, request_id=f"r{n}", unit="u", arm=Arm.CANARY, share=20, failed=n == 9) for n in (13, 9)
     ... )
     >>> Evidence((late, early)) == Evidence((early, late)), Evidence((late, early)).outcomes[0].request_id
     (True, 'r9')
@@ -144,7 +127,7 @@ class Evidence:
     outcomes: tuple[Outcome, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_place)))
+        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.seq)))
 
     def first_of_units(self) -> tuple[Outcome, ...]:
         """The first outcome of each unit: the only one whose arm was drawn independently of what went before."""

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from everloop.clock import Clock
-from everloop.errors import NotFound, NotReady, shown
+from everloop.errors import InvalidInput, NotFound, NotReady, shown
 from everloop.models.compiled import Columns, CompiledSignature
 from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog
-from everloop.records.models import Signature
-from everloop.records.serving import Arm, Prediction, Scalar, Split, Traffic
+from everloop.records.models import Datatype, Field, Signature
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic, Value
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
@@ -79,15 +79,22 @@ class _Asked:
     prediction_id: str
     unit: str
     time: datetime
+    arrived_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Score:
     """What a revision made of a request."""
 
-    values: Sequence[float]
+    values: Mapping[str, Sequence[Value]]
+    outcome: Outcome
     error: str | None
     seconds: float
+
+    @property
+    def failed(self) -> bool:
+        """There is no answer to send."""
+        return self.outcome is not Outcome.ANSWERED
 
 
 class DataPlane:
@@ -165,7 +172,7 @@ class DataPlane:
         arm, revision, share = self._choose(plan, asked.unit, version)
         score = self._score(revision, request)
         self._record(asked, revision, arm, share, score)
-        if score.error is not None and arm is Arm.CANARY and share > 0:
+        if score.failed and arm is Arm.CANARY and share > 0:
             arm, revision, share = Arm.STABLE, self._stable(plan), plan.traffic.split.stable
             score = self._score(revision, request)
             self._record(asked, revision, arm, share, score)
@@ -207,10 +214,13 @@ class DataPlane:
         return revision
 
     def _ask(self, request: InferenceRequest) -> _Asked:
-        prediction_id = self._new_id()
-        time = request.time or self._now()
+        prediction_id, now = self._new_id(), self._now()
         return _Asked(
-            request=request, prediction_id=prediction_id, unit=request.unit or prediction_id, time=time
+            request=request,
+            prediction_id=prediction_id,
+            unit=request.unit or prediction_id,
+            time=request.time or now,
+            arrived_at=now,
         )
 
     def _choose(self, plan: Plan, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
@@ -225,19 +235,22 @@ class DataPlane:
 
     def _score(self, revision: Revision, request: InferenceRequest) -> _Score:
         started = self._timer()
-        values: Sequence[float] = ()
+        values: Mapping[str, Sequence[Value]] = {}
         error: str | None = None
+        outcome = Outcome.FAILED
         try:
             columns = request.columns
             if request.signature is not revision.signature:
                 columns = revision.signature.fit(columns)
-            values = revision.scorer.infer(columns)[revision.signature.declared.outputs[0].name].tolist()
-            if len(values) != request.rows or not all(map(math.isfinite, values)):
-                error = f"answered {shown(values)} to {request.rows} rows; expected as many finite numbers"
+            values, error = _checked(revision, revision.scorer.infer(columns), request.rows)
         except Exception as raised:  # whatever a model does, the endpoint keeps answering
             _logger.warning("%s@%d failed", revision.model, revision.version, exc_info=raised)
             error = f"{type(raised).__name__}: {raised}"
-        return _Score(values, None if error is None else _storable(error), self._timer() - started)
+            outcome = Outcome.REFUSED if isinstance(raised, InvalidInput) else Outcome.FAILED
+        seconds = self._timer() - started
+        if error is None:
+            return _Score(values, Outcome.ANSWERED, None, seconds)
+        return _Score({}, outcome, _storable(error), seconds)
 
     def _record(self, asked: _Asked, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
         request = asked.request
@@ -252,9 +265,10 @@ class DataPlane:
                 arm=arm,
                 share=share,
                 time=asked.time,
+                arrived_at=asked.arrived_at,
                 inputs={name: values[row] for name, values in request.columns.items()},
-                output=None if score.error is not None else score.values[row],
-                status=200 if score.error is None else 500,
+                outputs={name: values[row] for name, values in score.values.items()} or None,
+                outcome=score.outcome,
                 error=score.error,
                 seconds=score.seconds,
             )
@@ -268,7 +282,7 @@ class DataPlane:
         score: _Score,
         shadow: Callable[[], None] | None,
     ) -> Answer:
-        if score.error is not None:
+        if score.failed:
             raise ModelFailed(
                 f"{revision.model}@{revision.version} could not answer; this is prediction {asked.prediction_id}.",
                 version=revision.version,
@@ -280,8 +294,8 @@ class DataPlane:
             model=revision.model,
             version=revision.version,
             arm=arm,
-            output=revision.signature.declared.outputs[0].name,
-            scores=score.values,
+            outputs=_wanted(revision.signature.declared.outputs, asked.request.wanted),
+            values=score.values,
         )
         return Answer(response, score.seconds, shadow)
 
@@ -294,6 +308,28 @@ class DataPlane:
 
     def _score_shadow(self, asked: _Asked, other: Revision, share: int) -> None:
         self._record(asked, other, Arm.SHADOW, share, self._score(other, asked.request))
+
+
+def _wanted(outputs: Sequence[Field], names: Sequence[str]) -> Sequence[Field]:
+    return [field for field in outputs if field.name in names] if names else outputs
+
+
+def _checked(
+    revision: Revision, outputs: Outputs, rows: int
+) -> tuple[Mapping[str, Sequence[Value]], str | None]:
+    """The answers as plain values, and what is wrong with them, if anything is."""
+    values: dict[str, Sequence[Value]] = {}
+    for field in revision.signature.declared.outputs:
+        values[field.name] = answered = outputs[field.name].tolist()
+        if len(answered) != rows or (field.datatype is Datatype.FP64 and not _finite(answered, field)):
+            return {}, f"answered {shown(answered)} to {rows} rows; expected as many finite numbers"
+    return values, None
+
+
+def _finite(values: Sequence[Any], field: Field) -> bool:
+    for _ in field.shape:
+        values = [inner for outer in values for inner in outer]
+    return all(map(math.isfinite, values))
 
 
 def _warm(revision: Revision) -> None:

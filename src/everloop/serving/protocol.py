@@ -1,5 +1,7 @@
 """One request and one answer for all wire protocols, and the signature that a request is held against."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,8 @@ import msgspec
 from everloop.clock import parse_time
 from everloop.errors import InvalidInput, shown
 from everloop.models.compiled import Columns, CompiledSignature
-from everloop.records.serving import Arm
+from everloop.records.models import Field
+from everloop.records.serving import Arm, Value
 from everloop.serving.errors import TooLarge
 
 T = TypeVar("T")
@@ -26,11 +29,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class InferenceRequest:
     """What a client asks, after it has been held against a signature."""
 
-    signature: "CompiledSignature"
+    signature: CompiledSignature
     columns: Columns
     """Values by input: exactly the signature's inputs, each `rows` long and of the input's own type."""
     rows: int
     id: str | None = None
+    wanted: Sequence[str] = ()
+    """Outputs that were asked for by name; none means all."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """`unit` and `time` mean something to everloop; others are kept unread, as the Open Inference Protocol has it."""
 
@@ -58,8 +63,10 @@ class InferenceResponse:
     model: str
     version: int
     arm: Arm
-    output: str
-    scores: Sequence[float]
+    outputs: Sequence[Field]
+    """The outputs that are answered, in the signature's order."""
+    values: Mapping[str, Sequence[Value]]
+    """A value for each row, by output."""
 
 
 def row_id(prediction_id: str, row: int, rows: int) -> str:
@@ -71,7 +78,7 @@ def row_id(prediction_id: str, row: int, rows: int) -> str:
     return prediction_id if rows == 1 else f"{prediction_id}/{row}"
 
 
-def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Read JSON into its typed form; raises InvalidInput that names the place that does not fit."""
     if not body:
         raise InvalidInput("the body is empty; expected a JSON object.")

@@ -1,12 +1,14 @@
 """KServe's version 1 protocol (`:predict`), which TensorFlow Serving's row format shares: bytes in, bytes out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import msgspec
 
 from everloop.errors import InvalidInput, shown
 from everloop.models.compiled import CompiledSignature
-from everloop.records.serving import Scalar
+from everloop.records.serving import Scalar, Value
 from everloop.serving.protocol import (
     InferenceRequest,
     InferenceResponse,
@@ -25,7 +27,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Response(msgspec.Struct):
-    predictions: Sequence[float]
+    predictions: Sequence[Value | dict[str, Value]]
     prediction_id: str
     model_name: str
     model_version: str
@@ -57,6 +59,17 @@ def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
 
 
 def write(response: InferenceResponse) -> bytes:
-    """Encode an answer: one prediction for each instance, in order."""
-    answer = _Response(response.scores, response.prediction_id, response.model, str(response.version))
+    """Encode an answer: one prediction for each instance, in order.
+
+    It is the value itself where the model has one output, and an object by output where it has several.
+    """
+    answer = _Response(_predictions(response), response.prediction_id, response.model, str(response.version))
     return _encode(answer)
+
+
+def _predictions(response: InferenceResponse) -> Sequence[Value | dict[str, Value]]:
+    columns = [response.values[field.name] for field in response.outputs]
+    if len(columns) == 1:
+        return columns[0]
+    names = [field.name for field in response.outputs]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

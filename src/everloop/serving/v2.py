@@ -1,5 +1,7 @@
 """Open Inference Protocol, version 2, over REST: bytes to a request, and an answer to bytes."""
 
+from __future__ import annotations
+
 from collections.abc import Container, Sequence
 from typing import TypeAlias
 
@@ -8,7 +10,7 @@ import msgspec
 from everloop.errors import InvalidInput, shown
 from everloop.models.compiled import CompiledSignature
 from everloop.records.models import Field
-from everloop.records.serving import Scalar
+from everloop.records.serving import Scalar, Value
 from everloop.serving.protocol import (
     InferenceRequest,
     InferenceResponse,
@@ -46,7 +48,7 @@ class _Output(msgspec.Struct):
     name: str
     shape: list[int]
     datatype: str
-    data: Sequence[float]
+    data: Sequence[Value]
 
 
 class _Response(msgspec.Struct):
@@ -83,6 +85,7 @@ def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
         signature=signature,
         columns=columns,
         rows=rows,
+        wanted=[output.name for output in sent.outputs or ()],
         id=checked_id(sent.id),
         parameters=sent.parameters or {},
     )
@@ -91,14 +94,29 @@ def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
 def write(response: InferenceResponse) -> bytes:
     """Encode an answer; `parameters.prediction_id` is what labels name.
 
+    >>> from everloop.records.models import Datatype
     >>> from everloop.records.serving import Arm
+    >>> score = Field(name="score", datatype=Datatype.FP64)
     >>> write(InferenceResponse(id="7", prediction_id="p", model="late", version=3, arm=Arm.STABLE,
-    ...                         output="score", scores=[0.25])).decode()[:54]
+    ...                         outputs=[score], values={"score": [0.25]})).decode()[:54]
     '{"model_name":"late","model_version":"3","id":"7","par'
     """
-    output = _Output(response.output, [len(response.scores)], "FP64", response.scores)
+    outputs = [_output(field, response.values[field.name]) for field in response.outputs]
     parameters = {"prediction_id": response.prediction_id, "arm": response.arm.value}
-    return _encode(_Response(response.model, str(response.version), response.id, parameters, [output]))
+    return _encode(_Response(response.model, str(response.version), response.id, parameters, outputs))
+
+
+def _output(field: Field, values: Sequence[Value]) -> _Output:
+    return _Output(
+        field.name, [len(values), *field.shape], field.datatype.value, _flat(values, len(field.shape))
+    )
+
+
+def _flat(values: Sequence[Value], depth: int) -> Sequence[Value]:
+    """The values in row-major order, as the protocol has them."""
+    for _ in range(depth):
+        values = [inner for outer in values for inner in outer]  # type: ignore[union-attr]
+    return values
 
 
 def metadata(model: str, versions: Sequence[int], signature: CompiledSignature) -> bytes:
@@ -114,7 +132,7 @@ def metadata(model: str, versions: Sequence[int], signature: CompiledSignature) 
 
 
 def _describe(field: Field) -> dict[str, object]:
-    return {"name": field.name, "datatype": field.datatype.value, "shape": [-1]}
+    return {"name": field.name, "datatype": field.datatype.value, "shape": [-1, *field.shape]}
 
 
 def _rows(tensors: Sequence[_Tensor]) -> int:

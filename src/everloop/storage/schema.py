@@ -22,10 +22,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -149,6 +150,7 @@ runs = Table(
     Column("code", JsonText),
     Column("environment", String(64)),
     Column("error", Text),
+    Column("register", Boolean, nullable=False, server_default=true()),
     Index("ix_runs_pipeline_requested_at", "pipeline", "requested_at"),
     Index("ix_runs_state", "state"),
 )
@@ -169,6 +171,15 @@ run_datasets = Table(
     Column("version", Integer, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Index("ix_run_datasets_dataset_version", "dataset", "version"),
+)
+
+# Versions that a run was asked to read, before it has read anything.
+run_pins = Table(
+    "run_pins",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("dataset", String(100), primary_key=True),
+    Column("version", Integer, nullable=False),
 )
 
 run_models = Table(
@@ -331,8 +342,9 @@ rollouts = Table(
 predictions = Table(
     "predictions",
     tables,
-    Column("id", String(120), primary_key=True),
-    Column("arm", String(10), primary_key=True),
+    Column("seq", BigId, primary_key=True, autoincrement=True),
+    Column("id", String(120), nullable=False),
+    Column("arm", String(10), nullable=False),
     Column("request_id", String(200), nullable=False),
     Column("unit", String(200), nullable=False),
     Column("endpoint", String(100), nullable=False),
@@ -340,19 +352,23 @@ predictions = Table(
     Column("version", Integer, nullable=False),
     Column("share", Integer, nullable=False),
     Column("time", UtcTime, nullable=False),
+    Column("arrived_at", UtcTime, nullable=False),
     Column("inputs", LargeBinary, nullable=False),
-    Column("output", Float),
-    Column("status", Integer, nullable=False),
+    Column("outputs", LargeBinary),
+    Column("outcome", String(10), nullable=False),
     Column("error", Text),
     Column("seconds", Float, nullable=False),
+    UniqueConstraint("id", "arm"),
     Index("ix_predictions_endpoint_time", "endpoint", "time"),
+    Index("ix_predictions_endpoint_arrived_at", "endpoint", "arrived_at"),
+    sqlite_autoincrement=True,  # a reader that goes on from a number must not meet it again
 )
 
 labels = Table(
     "labels",
     tables,
     Column("prediction_id", String(120), primary_key=True),
-    Column("value", Float, nullable=False),
+    Column("value", JsonText, nullable=False),
     Column("time", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     Column("corrections", Integer, nullable=False, default=0),
