@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
@@ -31,6 +34,7 @@ from tests.support.traffic import ask, label, log, point, prediction, register
 
 BEGIN = datetime(2013, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+_fresh = count()
 
 
 def _count(evidence: Evidence) -> Judgement:
@@ -358,6 +362,50 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
     }
     assert next(o.unit for o in evidence.outcomes if o.request_id == "canary") == "u"
     assert {(o.loss, o.other_loss) for o in blind.outcomes} == {(None, None)}
+
+
+@pytest.mark.parametrize("dated", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_a_client_cannot_date_a_failure_out_of_the_rollout(rolling: Scene, dated: datetime) -> None:
+    """A canary that fails is taken back, whatever `time` and whatever id its requests carry."""
+    for number in range(10):
+        row = prediction(
+            f"{number}", time=dated, version=2, arm=Arm.CANARY, share=20, failed=True, output=None
+        )
+        log(rolling.workspace, [replace(row, arrived_at=rolling.now, request_id="always the same")])
+    rolling.settle()
+    assert rolling.rollouts()[-1] == (2, "rolled_back")
+
+
+def test_what_arrived_before_the_rollout_is_no_part_of_it(rolling: Scene) -> None:
+    """A date in the future does not bring an old request in."""
+    row = prediction("old", time=rolling.now + DAY, version=1, share=80, failed=True, output=None)
+    log(rolling.workspace, [replace(row, arrived_at=rolling.now - DAY)])
+    with rolling.workspace.database.read() as tx:
+        assert gather(tx, rolling.rollout(), None).outcomes == ()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(times=st.lists(st.integers(-9, 9), min_size=2, max_size=6), failing=st.integers(0, 5))
+def test_the_first_request_of_a_unit_is_the_one_that_arrived_first(
+    rolling: Scene, times: list[int], failing: int
+) -> None:
+    """However its requests are dated and named: which of them failed is told by their order at the door."""
+    unit = f"unit-{next(_fresh)}"
+    for place, days in enumerate(times):
+        row = prediction(
+            f"{unit}-{-days}-{place}",
+            time=rolling.now + days * DAY,
+            version=2,
+            arm=Arm.CANARY,
+            share=20,
+            unit=unit,
+            failed=place == failing,
+        )
+        log(rolling.workspace, [replace(row, arrived_at=rolling.now)])
+    with rolling.workspace.database.read() as tx:
+        evidence = gather(tx, rolling.rollout(), None)
+    (first,) = [outcome for outcome in evidence.first_of_units() if outcome.unit == unit]
+    assert first.failed == (failing == 0)
 
 
 REAL = Endpoint(

@@ -150,6 +150,8 @@ def _answers(
             id,
             time=time,
             version=version,
+            endpoint=traffic.endpoint,
+            model=traffic.model,
             arm=which,
             share=percent,
             inputs=inputs,
