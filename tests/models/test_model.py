@@ -1,5 +1,6 @@
 """Models: kept without code, loaded as they were, the same from a table and from plain values, and honest about time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from everloop.evaluation.baselines import constant, logistic
 from everloop.models.model import Model
 from everloop.models.saving import load_model, save_model
 from everloop.models.signature import infer_signature, matrix
+from everloop.records.models import Datatype, FeaturePin, Field, Task
 from everloop.settings import Trust
 from everloop.storage.blobs import Blobs
 from everloop.storage.codec import dumps
@@ -430,6 +432,45 @@ class TestBaselines:
         """There is nothing to learn."""
         with pytest.raises(InvalidInput):
             baseline(ROWS.slice(0, 0), label="late", inputs=INPUTS)
+
+
+def test_an_output_may_hold_several_values_a_row(tmp_path: Path) -> None:
+    """A regression of two targets answers an array of shape (rows, 2), also when it was kept and loaded."""
+    signature = replace(
+        SIGNATURE, outputs=(Field(name="delays", datatype=Datatype.FP64, shape=(2,)),), task=Task.REGRESSION
+    )
+    both = np.column_stack([LABELS, 2.0 * LABELS])
+    model = Model(LinearRegression().fit(FILLED, both), signature, label="delays")
+    blobs = Blobs(tmp_path)
+    again = load_model(blobs, save_model(blobs, model), trust=Trust())
+    assert again.task is Task.REGRESSION
+    assert model.predict(ROWS).shape == (ROWS.num_rows, 2)
+    np.testing.assert_array_equal(again.predict(ROWS), model.predict(ROWS))
+    np.testing.assert_array_equal(_score(again, ROWS), model.predict(ROWS))
+    assert again.predict(ROWS.slice(0, 0)).shape == (0, 2)
+
+
+def test_a_data_frame_is_asked_like_a_table() -> None:
+    """Whatever speaks Arrow's interface for streams can be scored; what does not is refused."""
+    model = Model(ESTIMATORS["logistic"](), SIGNATURE)
+
+    class Frame:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return ROWS.__arrow_c_stream__(requested_schema)
+
+    np.testing.assert_array_equal(model.predict(Frame()), model.predict(ROWS))
+    with pytest.raises(InvalidInput, match="a int cannot be read as a table"):
+        model.predict(3)
+
+
+def test_everything_that_is_known_of_a_model_is_kept(tmp_path: Path) -> None:
+    """Label, time, task, classes and the features that made its inputs come back."""
+    features = FeaturePin(service="late", digest="d" * 64)
+    signature = replace(SIGNATURE, classes=("on time", "late"))
+    model = Model(ESTIMATORS["logistic"](), signature, label="late", time="at", features=features)
+    blobs = Blobs(tmp_path)
+    again = load_model(blobs, save_model(blobs, model), trust=Trust())
+    assert (again.label, again.time, again.features, again.signature) == ("late", "at", features, signature)
 
 
 def _score(model: Model, table: pa.Table) -> np.ndarray:

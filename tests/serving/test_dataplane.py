@@ -1,5 +1,6 @@
 """Promises of the data plane: the right revision answers, everything is logged, and a canary never hurts a client."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ from everloop.monitoring.inference_log import InferenceLog, logged
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic
 from everloop.rollout.routing import arm
-from everloop.serving.dataplane import DataPlane
+from everloop.serving import v1, v2
+from everloop.serving.dataplane import DataPlane, Scorer
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest
 from everloop.storage.database import Database
@@ -65,7 +67,7 @@ class Bench:
 
     database: Database
     log: InferenceLog
-    models: dict[int, Always | Exception] = field(default_factory=dict)
+    models: dict[int, Scorer | Exception] = field(default_factory=dict)
     loads: list[int] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=count)
 
@@ -74,7 +76,7 @@ class Bench:
             "flights", load=self.load, log=self.log, now=lambda: NOON, new_id=lambda: f"p{next(self.ids)}"
         )
 
-    def load(self, _model: str, version: int) -> Always:
+    def load(self, _model: str, version: int) -> Scorer:
         """The model of a version, or the reason that it has none."""
         self.loads.append(version)
         model = self.models[version]
@@ -326,3 +328,64 @@ def test_requests_never_meet_half_a_switch(bench: Bench) -> None:
         stop.set()
         switching.join()
     assert len(bench.logged()) == 2000
+
+
+MANY = replace(
+    SIGNATURE,
+    outputs=(
+        Field(name="probability", datatype=Datatype.FP64, shape=(3,)),
+        Field(name="label", datatype=Datatype.BYTES),
+    ),
+)
+
+
+@dataclass
+class Classes:
+    """A model with two outputs: a probability for each of three classes, and the name of the likeliest."""
+
+    worst: float = 0.2
+    signature: Signature = MANY
+
+    def infer(self, columns: Mapping[str, Sequence[Scalar]], /) -> Outputs:
+        """The same to every row."""
+        rows = len(next(iter(columns.values())))
+        names = np.array(["gold"] * rows, dtype=object)
+        return {"probability": np.tile([0.7, 0.1, self.worst], (rows, 1)), "label": names}
+
+
+def test_several_outputs_of_any_shape_are_answered_and_logged(bench: Bench) -> None:
+    """Each row keeps a value for each output; version 1 answers objects, version 2 a tensor for each output."""
+    bench.models[1] = Classes()
+    bench.plane.apply(TRAFFIC)
+    response = bench.plane.infer(bench.request(rows=2)).response
+    assert json.loads(v1.write(response))["predictions"] == [
+        {"probability": [0.7, 0.1, 0.2], "label": "gold"},
+        {"probability": [0.7, 0.1, 0.2], "label": "gold"},
+    ]
+    assert json.loads(v2.write(response))["outputs"] == [
+        {"name": "probability", "shape": [2, 3], "datatype": "FP64", "data": [0.7, 0.1, 0.2] * 2},
+        {"name": "label", "shape": [2], "datatype": "BYTES", "data": ["gold", "gold"]},
+    ]
+    first, second = bench.logged()
+    assert first.outputs == second.outputs == {"probability": [0.7, 0.1, 0.2], "label": "gold"}
+    assert first.output == [0.7, 0.1, 0.2]
+
+
+def test_an_output_that_was_asked_for_alone_comes_alone(bench: Bench) -> None:
+    """The protocol lets a client choose; the log keeps all of them."""
+    bench.models[1] = Classes()
+    bench.plane.apply(TRAFFIC)
+    response = bench.plane.infer(replace(bench.request(), wanted=["label"])).response
+    assert [output["name"] for output in json.loads(v2.write(response))["outputs"]] == ["label"]
+    (row,) = bench.logged()
+    assert row.outputs is not None and list(row.outputs) == ["probability", "label"]
+
+
+def test_one_wrong_number_among_many_is_no_answer(bench: Bench) -> None:
+    """Inf or NaN anywhere in an output fails the row, and nothing of it is kept as an answer."""
+    bench.models[1] = Classes(worst=float("nan"))
+    bench.plane.apply(TRAFFIC)
+    with pytest.raises(ModelFailed):
+        bench.plane.infer(bench.request())
+    (row,) = bench.logged()
+    assert (row.outcome, row.outputs) == (Outcome.FAILED, None)
