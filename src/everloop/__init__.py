@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
+from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Evaluation
 from everloop.features.views import FeatureService, FeatureView, count, mean, share, total
 from everloop.loop.triggers import Triggers, decay, drift, new_data, schedule
@@ -57,6 +58,7 @@ __all__ = [
     "FeatureService",
     "FeatureView",
     "History",
+    "Metric",
     "Model",
     "PerformanceMonitor",
     "Pipeline",

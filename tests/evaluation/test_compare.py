@@ -12,7 +12,7 @@ import pytest
 from everloop.errors import InvalidInput
 from everloop.evaluation.compare import compare
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
-from everloop.evaluation.metrics import evaluate
+from everloop.evaluation.measure import evaluate_metrics
 from everloop.evaluation.records import Estimate, Evaluation
 
 ROWS = 3_000
@@ -42,25 +42,26 @@ def test_every_number_is_that_of_the_rows_it_names() -> None:
     """Metrics are those of each scorer alone, and each slice's loss is that of its own rows."""
     truth, other, labels = _world()
     found = _evaluation()
-    assert found.candidate == evaluate(truth, labels)
-    assert found.champion == evaluate(other, labels)
+    assert found.candidate == evaluate_metrics(truth, labels)
+    assert found.champion == evaluate_metrics(other, labels)
     assert found.against_champion is not None
     assert found.champion is not None
-    gap = found.candidate.log_loss.value - found.champion.log_loss.value
-    assert found.against_champion.log_loss.value == pytest.approx(gap)
+    gap = found.candidate["log_loss"].value - found.champion["log_loss"].value
+    assert found.against_champion["log_loss"].value == pytest.approx(gap)
     assert [(level.level, level.rows) for level in found.slices] == [
         ("EWR", 1000),
         ("JFK", 1000),
         ("LGA", 1000),
     ]
-    assert found.slices[1].log_loss == pytest.approx(evaluate(truth[1::3], labels[1::3]).log_loss.value)
+    alone = evaluate_metrics(truth[1::3], labels[1::3])
+    assert found.slices[1].metrics == pytest.approx({name: one.value for name, one in alone.items()})
 
 
 def test_pairing_sees_what_separate_intervals_cannot() -> None:
     """The paired interval is less than a third as wide as that of the metric itself."""
     found = _evaluation()
     assert found.against_champion is not None
-    paired, alone = found.against_champion.log_loss, found.candidate.log_loss
+    paired, alone = found.against_champion["log_loss"], found.candidate["log_loss"]
     assert (paired.high - paired.low) * 3 < alone.high - alone.low
 
 
@@ -81,11 +82,11 @@ def test_slices_widen_with_their_number_and_small_ones_are_not_judged() -> None:
     sixteen = compare(
         truth, labels, champion_scores=other, slices={"half": half, "mod": [row % 15 for row in range(ROWS)]}
     )
-    assert [level.difference is None for level in few.slices] == [False, False, True]
+    assert [level.differences == {} for level in few.slices] == [False, False, True]
     a, more_a, sixteen_a = (
-        next(s for s in found.slices if s.level == "a").difference for found in (few, more, sixteen)
+        next(s for s in found.slices if s.level == "a").differences["log_loss"]
+        for found in (few, more, sixteen)
     )
-    assert a is not None and more_a is not None and sixteen_a is not None
     assert a.high - a.low < more_a.high - more_a.low < sixteen_a.high - sixteen_a.low
 
 
@@ -161,10 +162,10 @@ def test_what_is_not_there_or_not_a_number_fails() -> None:
     assert whole.against_champion is not None
     nothing = replace(
         whole,
-        candidate=replace(whole.candidate, auc=lost, log_loss=lost),
-        against_champion=replace(whole.against_champion, log_loss=lost),
-        against_baselines={"constant": replace(whole.against_champion, log_loss=lost)},
-        slices=tuple(replace(level, difference=lost) for level in whole.slices),
+        candidate={**whole.candidate, "auc": lost, "log_loss": lost},
+        against_champion={**whole.against_champion, "log_loss": lost},
+        against_baselines={"constant": {**whole.against_champion, "log_loss": lost}},
+        slices=tuple(replace(level, differences={"log_loss": lost}) for level in whole.slices),
     )
     checks = [
         beats("constant"),
@@ -175,8 +176,14 @@ def test_what_is_not_there_or_not_a_number_fails() -> None:
     ]
     assert not any(check(nothing).passed for check in checks)
     assert not beats("nobody")(whole).passed
-    assert not at_least("f1", 0.0)(whole).passed
-    assert not at_most("latency", 9.0)(whole).passed
+    without = replace(whole, candidate={}, against_champion={}, against_baselines={"constant": {}})
+    for check in checks:
+        assert check(without).because.startswith("no metric named")
+        assert not check(without).passed
+    with pytest.raises(InvalidInput, match="there is no metric named 'f1'"):
+        at_least("f1", 0.0)
+    with pytest.raises(InvalidInput, match="there is no metric named 'latency'"):
+        at_most("latency", 9.0)
     assert not not_worse(9.0)(replace(whole, against_champion=None)).passed
     assert not holds_on_slices(9.0)(replace(whole, slices=())).passed
 

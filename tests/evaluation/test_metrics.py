@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
-from everloop.evaluation import metrics
-from everloop.evaluation.metrics import binary
+from everloop.evaluation.binary import auc, auc_difference, auc_estimate, binary
+from everloop.evaluation.measure import evaluate_metrics, mean_estimate, row_losses
+from everloop.evaluation.metric import METRICS
 
 # Few distinct scores, so that ties are the rule and not the exception.
 ROWS = st.lists(st.tuples(st.integers(0, 8).map(lambda n: n / 8), st.integers(0, 1)), min_size=1, max_size=40)
@@ -28,26 +29,25 @@ def test_auc_counts_every_pair_of_a_positive_and_a_negative(rows: list[tuple[flo
     positives = [score for score, label in rows if label]
     negatives = [score for score, label in rows if not label]
     halves = sum(2 * (p > n) + (p == n) for p in positives for n in negatives)
-    assert metrics.auc(scores, labels) == halves / (2 * len(positives) * len(negatives))
+    assert auc(scores, labels) == halves / (2 * len(positives) * len(negatives))
 
 
 @given(ROWS)
-def test_losses_are_the_means_of_what_each_row_costs(rows: list[tuple[float, int]]) -> None:
-    """Log loss clips each probability at 1e-6, Brier is the squared error, both averaged over rows."""
-    scores, labels = [score for score, _ in rows], [label for _, label in rows]
-    costs = [-math.log(min(max(p if y else 1 - p, 1e-6), 1 - 1e-6)) for p, y in rows]
-    assert metrics.log_loss(scores, labels) == pytest.approx(math.fsum(costs) / len(costs))
-    assert metrics.brier(scores, labels) == pytest.approx(
-        math.fsum((p - y) ** 2 for p, y in rows) / len(rows)
-    )
+def test_losses_are_what_each_row_costs(rows: list[tuple[float, int]]) -> None:
+    """Log loss clips each probability, at 1e-6 or where a judge needs a worst case; Brier is the squared error."""
+    sample = binary([score for score, _ in rows], [label for _, label in rows])
+    for name, clip in (("log_loss", 1e-6), ("log_loss_capped", 0.01)):
+        costs = [-math.log(min(max(p if y else 1 - p, clip), 1 - clip)) for p, y in rows]
+        assert row_losses(METRICS[name], *sample).tolist() == pytest.approx(costs)
+    assert row_losses(METRICS["brier"], *sample).tolist() == [(p - y) ** 2 for p, y in rows]
 
 
 @given(ROWS)
 def test_turning_labels_and_scores_around_changes_no_auc(rows: list[tuple[float, int]]) -> None:
     """Whichever class is called positive, the AUC and its interval are the same."""
     scores, labels = _both_classes(rows, each=2)
-    there = metrics.auc_estimate(binary(scores, labels))
-    back = metrics.auc_estimate(binary([1 - s for s in scores], [1 - y for y in labels]))
+    there = auc_estimate(*binary(scores, labels))
+    back = auc_estimate(*binary([1 - s for s in scores], [1 - y for y in labels]))
     assert there is not None and back is not None
     assert (there.value, there.low, there.high) == pytest.approx((back.value, back.low, back.high))
 
@@ -64,10 +64,10 @@ def test_delong_agrees_with_the_bootstrap() -> None:
     first, second, labels = _drawn(3)
     rng = np.random.default_rng(0)
     picks = [rng.integers(0, len(labels), len(labels)) for _ in range(1_500)]
-    alone = [metrics.auc(first[pick], labels[pick]) for pick in picks]
-    paired = [a - metrics.auc(second[pick], labels[pick]) for a, pick in zip(alone, picks, strict=True)]
-    one = metrics.auc_estimate(binary(first, labels))
-    gap = metrics.auc_difference(binary(first, labels), binary(second, labels))
+    alone = [auc(first[pick], labels[pick]) for pick in picks]
+    paired = [a - auc(second[pick], labels[pick]) for a, pick in zip(alone, picks, strict=True)]
+    one = auc_estimate(first, labels)
+    gap = auc_difference(first, second, labels)
     assert one is not None and gap is not None
     for estimate, resampled in ((one, alone), (gap, paired)):
         assert (estimate.high - estimate.low) / 2 / 1.96 == pytest.approx(np.std(resampled), rel=0.12)
@@ -76,18 +76,16 @@ def test_delong_agrees_with_the_bootstrap() -> None:
 def test_intervals_hold_as_often_as_they_say() -> None:
     """Of 95 % intervals over fresh samples, 92 to 98 % hold the value of a sample that is a thousand times larger."""
     first, second, labels = _drawn(1, rows=400_000)
-    big = binary(first, labels), binary(second, labels)
-    true_auc = metrics.auc(first, labels)
-    true_gap = true_auc - metrics.auc(second, labels)
-    true_loss = float(metrics.log_losses(big[0]).mean())
+    true_auc = auc(first, labels)
+    true_gap = true_auc - auc(second, labels)
+    true_loss = float(row_losses(METRICS["log_loss"], first, labels).mean())
     held = np.zeros(3)
     for start in range(0, 400_000, 1_000):
         rows = slice(start, start + 400)
-        one, other = binary(first[rows], labels[rows]), binary(second[rows], labels[rows])
         found = (
-            metrics.auc_estimate(one),
-            metrics.auc_difference(one, other),
-            metrics.mean_estimate(metrics.log_losses(one)),
+            auc_estimate(first[rows], labels[rows]),
+            auc_difference(first[rows], second[rows], labels[rows]),
+            mean_estimate(row_losses(METRICS["log_loss"], first[rows], labels[rows])),
         )
         for place, (estimate, true) in enumerate(zip(found, (true_auc, true_gap, true_loss), strict=True)):
             assert estimate is not None
@@ -98,18 +96,18 @@ def test_intervals_hold_as_often_as_they_say() -> None:
 def test_a_scorer_is_no_better_than_itself() -> None:
     """The difference of a scorer from itself is zero with no width, also where scores tie."""
     _, noisy, labels = _drawn(5)
-    gap = metrics.auc_difference(binary(noisy, labels), binary(noisy, labels))
+    gap = auc_difference(noisy, noisy, labels)
     assert gap is not None
     assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0)
 
 
 def test_one_class_has_no_auc() -> None:
     """Where all labels are alike AUC is not known; the losses still are."""
-    found = metrics.evaluate([0.1, 0.2, 0.3], [0, 0, 0])
-    assert found.auc is None
-    assert found.brier.value == pytest.approx(0.14 / 3)
+    found = evaluate_metrics([0.1, 0.2, 0.3], [0, 0, 0])
+    assert "auc" not in found
+    assert found["brier"].value == pytest.approx(0.14 / 3)
     with pytest.raises(InvalidInput, match="both classes"):
-        metrics.auc([0.1, 0.2], [1, 1])
+        auc([0.1, 0.2], [1, 1])
 
 
 @pytest.mark.parametrize(
@@ -130,4 +128,4 @@ def test_what_is_no_probability_or_no_label_is_refused(
 ) -> None:
     """A metric of nonsense would be a number, so nonsense is refused by name."""
     with pytest.raises(InvalidInput, match=why):
-        metrics.evaluate(scores, labels)
+        evaluate_metrics(scores, labels)

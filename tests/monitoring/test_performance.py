@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from everloop.errors import InvalidInput
-from everloop.evaluation.metrics import evaluate
+from everloop.evaluation.measure import evaluate_metrics
 from everloop.evaluation.records import Estimate
 from everloop.monitoring.performance import Performance, decayed, performance
 
@@ -22,8 +22,9 @@ def _live(rows: int, seed: int, *, shift: float = 0.0) -> Performance:
 def test_metrics_are_those_of_the_evaluation_and_coverage_is_of_all_predictions() -> None:
     """Live metrics come from the same code as the gate's; unlabelled predictions count in the coverage only."""
     scores, labels = [0.2, 0.7, 0.4, 0.9], [0, 1, 1, 0]
-    live, offline = performance(scores, labels, predictions=16), evaluate(scores, labels)
-    assert (live.log_loss, live.brier, live.auc) == (offline.log_loss, offline.brier, offline.auc)
+    live, offline = performance(scores, labels, predictions=16), evaluate_metrics(scores, labels)
+    assert live.metrics == offline
+    assert set(offline) == {"log_loss", "log_loss_capped", "brier", "auc"}
     assert (live.coverage, live.labels, live.predictions) == (0.25, 4, 16)
     assert msgspec.json.decode(msgspec.json.encode(live), type=Performance) == live
 
@@ -32,8 +33,8 @@ def test_metrics_are_those_of_the_evaluation_and_coverage_is_of_all_predictions(
 def test_without_labels_nothing_is_known(labels: list[int]) -> None:
     """No label, or one, gives no metric and no decay, and says so."""
     live = performance([0.5] * len(labels), labels, predictions=10)
-    assert (live.log_loss, live.brier, live.auc) == (None, None, None)
-    answer = decayed(_live(500, 1).log_loss, live.find("log_loss"), 0.0)
+    assert live.metrics == {}
+    answer = decayed(_live(500, 1).metrics["log_loss"], live.metrics.get("log_loss"), 0.0)
     assert not answer.passed
     assert answer.because.startswith("not known")
 
@@ -75,12 +76,15 @@ def test_nan_is_no_decay_and_no_crash() -> None:
 
 def test_decay_is_found_when_it_is_there_and_rarely_when_it_is_not() -> None:
     """Probabilities 0.25 too high are found in every window; equal windows are called decayed in at most 3 of 100."""
-    reference = _live(2_000, 0).log_loss
+    reference = _live(2_000, 0).metrics["log_loss"]
     found = sum(
-        decayed(reference, _live(600, seed, shift=0.25).log_loss, 0.03).passed for seed in range(1, 51)
+        decayed(reference, _live(600, seed, shift=0.25).metrics["log_loss"], 0.03).passed
+        for seed in range(1, 51)
     )
     cried = sum(
-        decayed(_live(2_000, 1_000 + seed).log_loss, _live(600, 9_000 + seed).log_loss, 0.03).passed
+        decayed(
+            _live(2_000, 1_000 + seed).metrics["log_loss"], _live(600, 9_000 + seed).metrics["log_loss"], 0.03
+        ).passed
         for seed in range(100)
     )
     assert found == 50

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from everloop.errors import InvalidInput
+from everloop.evaluation.metric import Metric
 from everloop.metadata.steps import begin_step, end_step
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.watch import Window, list_windows, look
@@ -176,6 +177,28 @@ def test_a_metric_that_holds_is_written_down_and_wakes_nobody(scene: Scene) -> N
         window = scene.look(PerformanceMonitor(f"m_{metric}", endpoint, metric=metric, worse_by=0.05))
         assert window is not None and window.verdict == "ok", metric
     assert scene.alarms() == []
+
+
+def test_a_metric_of_the_users_own_is_watched_like_ours(scene: Scene) -> None:
+    """Held against the number that its run has kept under its name; a function that breaks is told of and hurts nobody."""
+    cost = Metric("cost", losses=lambda score, label: 5 * (score - label) ** 2)
+    register(
+        scene.workspace,
+        2,
+        metrics={"cost": 0.5, "cost_low": 0.4, "cost_high": 0.6},
+        alias=CHAMPION,
+    )
+    label(scene.workspace, dict.fromkeys(scene.ask("a", xs(300), version=2, output=0.1), 1.0))
+    scene.now += WEEK + DAY
+    window = scene.look(PerformanceMonitor("costs", endpoint, metric=cost, worse_by=0.1))
+    assert window is not None and (window.verdict, window.result["metric"]) == ("alarm", "cost")
+    live = window.result["live"]
+    assert isinstance(live, Mapping) and isinstance(live["cost"], Mapping)
+    assert live["cost"]["value"] == pytest.approx(5 * 0.9**2)
+    broken = Metric("cost", losses=lambda score, label: score[:-1])
+    window = scene.look(PerformanceMonitor("broken", endpoint, metric=broken, worse_by=0.1))
+    assert window is not None and window.verdict == "unknown"
+    assert "the losses of metric cost are float64 of shape (299,)" in str(window.result["because"])
 
 
 def test_too_few_labels_mean_unknown_and_never_good(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
+from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm, RolloutState, Split
 from everloop.rollout.canary import AllAtOnce, Canary, Finished, Observed, Position, advance
@@ -25,7 +26,7 @@ def outcome(number: int, where: Arm, percent: int, **facts: object) -> Outcome:
     return Outcome(seq=number, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
 
 
-def _saying(say: Callable[[Evidence], Verdict], loss: str | None = None) -> Judge:
+def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) -> Judge:
     """A judge that says what it is told to, so that a plan can be tested apart from statistics."""
 
     def look(evidence: Evidence) -> Judgement:
@@ -33,11 +34,11 @@ def _saying(say: Callable[[Evidence], Verdict], loss: str | None = None) -> Judg
         result = CheckResult(name="told", passed=verdict is PASS, because=f"told to say {verdict}")
         return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.outcomes)})
 
-    return Judge("told", ("told",), look, loss)
+    return Judge("told", ("told",), look, metric)
 
 
-def _plan(verdict: Verdict, loss: str | None = None) -> Canary:
-    return Canary(steps=(20, 50), at_least=10, at_most_days=5.0, judge=_saying(lambda _: verdict, loss))
+def _plan(verdict: Verdict, metric: Metric | None = None) -> Canary:
+    return Canary(steps=(20, 50), at_least=10, at_most_days=5.0, judge=_saying(lambda _: verdict, metric))
 
 
 def _at(percent: int, count: int, first: int = 0, **facts: object) -> list[Outcome]:
@@ -103,7 +104,7 @@ def test_a_fail_ends_it_at_any_time(step: int, days: float) -> None:
 
 def test_a_judge_of_labels_waits_for_labelled_pairs() -> None:
     """Requests without a label, or that one revision alone scored, do not end the step of a judge that reads labels."""
-    plan = _plan(PASS, loss="brier")
+    plan = _plan(PASS, METRICS["brier"])
     bare, alone = _at(20, 50), _at(20, 50, first=100, loss=0.1)
     stays = advance(plan, plan.at(0), _seen(*bare, *alone, *_at(20, 9, first=300, loss=0.1, other_loss=0.2)))
     climbs = advance(plan, plan.at(0), _seen(*bare, *_at(20, 10, first=300, loss=0.1, other_loss=0.2)))

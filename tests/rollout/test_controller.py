@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Split, Traffic
@@ -24,7 +25,7 @@ from everloop.rollout.canary import AllAtOnce, Canary
 from everloop.rollout.controller import gather, reconcile
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import list_rollouts, read_traffic
-from everloop.rollout.evidence import Evidence, loss
+from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
 from everloop.settings import Settings
 from everloop.storage import ledger
@@ -350,7 +351,7 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
     rolling.now += DAY
     label(rolling.workspace, dict.fromkeys(("stable", "canary", "fallback", "alone", "named", "whole"), 0.0))
     with rolling.workspace.database.read() as tx:
-        evidence = gather(tx, rolling.rollout(), loss("brier"))
+        evidence = gather(tx, rolling.rollout(), METRICS["brier"])
         blind = gather(tx, rolling.rollout(), None)
     found = {o.request_id: (o.arm.value, o.share, o.failed, o.loss, o.other_loss) for o in evidence.outcomes}
     assert found == {
@@ -430,3 +431,40 @@ def test_the_judges_of_the_house_decide_by_what_the_labels_say(
     label(scene.workspace, dict.fromkeys(ids, 1.0))
     assert scene.settle(REAL) == 1
     assert scene.rollouts()[-1] == (2, state)
+
+
+def _weighed_by(metric: Metric) -> Endpoint:
+    plan = Canary(
+        steps=(50,), at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3 * 5, metric=metric)
+    )
+    return Endpoint("late", model="late", rollout=plan)
+
+
+@pytest.mark.parametrize(
+    ("losses", "told", "state"),
+    [
+        (lambda score, label: 5 * (score - label) ** 2, "the canary's cost less the stable", "promoted"),
+        (lambda score, label: score[1:], "cannot be evaluated: the losses of metric cost are", "rolled_back"),
+        (lambda score, label: score * 9, "which is not from 0 to 5", "rolled_back"),
+        (lambda score, label: 1 / 0, "cannot be evaluated: metric cost cannot be computed", "rolled_back"),
+    ],
+)
+def test_a_metric_of_the_users_own_weighs_a_rollout_and_ends_it_when_it_breaks(
+    scene: Scene, losses: Callable[[Any, Any], Any], told: str, state: str
+) -> None:
+    """What cannot be evaluated is no proof: the stable revision keeps the traffic, and the verdict says why."""
+    endpoint = _weighed_by(Metric("cost", losses=losses, bound=5.0))
+    register(scene.workspace, 1, alias=CHAMPION)
+    scene.settle(endpoint)
+    register(scene.workspace, 2, alias=CHALLENGER)
+    scene.settle(endpoint)
+    ids = ask(scene.workspace, scene.traffic(), [f"r{n}" for n in range(120)], outputs={1: 0.5, 2: 0.9})
+    assert scene.settle(endpoint) == 0
+    label(scene.workspace, dict.fromkeys(ids, 1.0))
+    assert scene.settle(endpoint) == 1
+    assert scene.rollouts()[-1] == (2, state)
+    verdict = scene.rollout().verdict
+    assert verdict is not None and verdict.passed == (state == "promoted")
+    parts = (verdict.because, *(part.because for part in verdict.parts))
+    assert any(told in because for because in parts)
+    assert scene.aliases() == (2 if state == "promoted" else 1, None)

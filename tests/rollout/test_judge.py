@@ -15,10 +15,12 @@ import msgspec
 import pytest
 
 from everloop.errors import InvalidInput
+from everloop.evaluation.measure import bounded_losses
+from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm, RolloutState
 from everloop.rollout.canary import Canary, Finished, Observed, advance
-from everloop.rollout.evidence import LOSSES, Evidence, Outcome, loss
+from everloop.rollout.evidence import Evidence, Outcome
 from everloop.rollout.judge import (
     ErrorCounts,
     Judge,
@@ -190,18 +192,42 @@ def test_a_canary_with_nothing_beside_it_is_not_safe() -> None:
     assert judgement.verdict is MARGINAL
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", sorted(name for name, metric in METRICS.items() if metric.bound is not None))
 def test_every_loss_has_a_worst_case_that_no_answer_exceeds(name: str) -> None:
     """No answer, a nonsense answer and a sure wrong answer cost the worst; a label that is no number is refused."""
-    measure = loss(name)
-    assert measure(None, 1.0) == measure(math.nan, 1.0) == measure(math.inf, 0.0) == measure.worst
-    assert measure(0.0, 1.0) == pytest.approx(measure.worst)
-    assert measure(1.0, 1.0) < 0.02
-    assert (
-        loss("log_loss")(0.999, 0.0) == loss("log_loss")(0.99, 0.0) == pytest.approx(loss("log_loss").worst)
-    )
+    metric = METRICS[name]
+    worst = metric.bound
+    assert bounded_losses(metric, [None, math.nan, math.inf], [1.0, 1.0, 0.0]) == [worst] * 3
+    assert bounded_losses(metric, [0.0, 17.0, 0.5], [1.0, -1.0, 17.0])[:2] == pytest.approx([worst] * 2)
+    assert bounded_losses(metric, [1.0], [1.0])[0] < 0.02
     with pytest.raises(InvalidInput):
-        measure(0.5, math.nan)
+        bounded_losses(metric, [0.5], [math.nan])
+
+
+def test_the_capped_log_loss_is_capped() -> None:
+    """However sure and wrong an answer is, it costs what one costs that is 99 % sure."""
+    costs = bounded_losses(METRICS["log_loss_capped"], [0.99, 0.999, 1.0], [0.0] * 3)
+    assert costs == [METRICS["log_loss_capped"].bound] * 3
+
+
+def _slowly(name: str, output: float | None, label: float) -> float:
+    """What an answer cost a judge in 0.1."""
+    if output is None or not math.isfinite(output):
+        return 1.0 if name == "brier" else -math.log1p(-0.99)
+    if name == "brier":
+        return min((output - label) ** 2, 1.0)
+    held = min(max(output, 1 - 0.99), 0.99)
+    return min(-(label * math.log(held) + (1 - label) * math.log1p(-held)), -math.log1p(-0.99))
+
+
+@pytest.mark.parametrize("name", ["brier", "log_loss_capped"])
+def test_losses_are_those_of_a_slow_loop_to_the_last_bit(name: str) -> None:
+    """Evidence is weighed anew at every look, also by another version of everloop: not one bit may move."""
+    rng = random.Random(11)
+    answers = [rng.choice([rng.random(), rng.random() ** 9, 0.0, 1.0, None]) for _ in range(20_000)]
+    labels = [float(rng.random() < 0.4) for _ in answers]
+    slowly = [_slowly(name, answer, label) for answer, label in zip(answers, labels, strict=True)]
+    assert bounded_losses(METRICS[name], answers, labels) == slowly
 
 
 def test_no_evidence_is_never_a_pass() -> None:
@@ -305,8 +331,8 @@ def test_two_judges_of_the_same_thing_are_refused() -> None:
     with pytest.raises(InvalidInput, match="both judge errors"):
         error_rate() & error_rate(margin=0.1)
     with pytest.raises(InvalidInput, match="both judge quality"):
-        quality() & (error_rate() & quality(loss="log_loss"))
-    assert (error_rate() & quality(loss="log_loss")).loss == "log_loss"
+        quality() & (error_rate() & quality(metric="log_loss_capped"))
+    assert (error_rate() & quality(metric="log_loss_capped")).metric == METRICS["log_loss_capped"]
 
 
 @pytest.mark.parametrize(
@@ -316,7 +342,11 @@ def test_two_judges_of_the_same_thing_are_refused() -> None:
         lambda: error_rate(alpha=1.0),
         lambda: quality(margin=-0.1),
         lambda: quality(margin=math.nan),
-        lambda: quality(loss="hinge"),
+        lambda: quality(metric="hinge"),
+        lambda: quality(metric="log_loss"),
+        lambda: quality(metric="auc"),
+        lambda: quality(metric=Metric("cost", losses=lambda score, label: score - label)),
+        lambda: quality(metric=Metric("cost", losses=lambda score, label: score, bound=2.0), margin=2.0),
         lambda: outcome(1, Arm.SHADOW, 50),
         lambda: outcome(1, Arm.CANARY, 101),
         lambda: outcome(1, Arm.CANARY, 50, loss=math.nan),

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, func, select
 
 from everloop.data.datasets import list_batches
 from everloop.demo.terminal import out
-from everloop.evaluation.metrics import evaluate
+from everloop.evaluation.measure import evaluate_metrics
+from everloop.evaluation.records import Metrics
 from everloop.loop.decisions import Decision
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
@@ -97,20 +98,24 @@ def measure_month(
         champion = find_alias(tx, "late", CHAMPION)
         happened = [event for event in ledger.read(tx) if story[0] < event.time <= story[1]]
     known = [row for row in rows if row.label is not None]
-    fresh = evaluate(_scores(known), _truth(known)) if known else None
-    still = evaluate(_rescore(frozen, known), _truth(known)) if known and frozen is not None else None
+    fresh = evaluate_metrics(_scores(known), _truth(known)) if known else {}
+    still = evaluate_metrics(_rescore(frozen, known), _truth(known)) if known and frozen is not None else {}
     return Month(
         month=number,
         flights=flights,
         predictions=len(rows),
         labels=len(known),
         champion=f"late@{champion}",
-        auc=None if fresh is None or fresh.auc is None else fresh.auc.value,
-        auc_frozen=None if still is None or still.auc is None else still.auc.value,
-        log_loss=None if fresh is None else fresh.log_loss.value,
-        log_loss_frozen=None if still is None else still.log_loss.value,
+        auc=_value(fresh, "auc"),
+        auc_frozen=_value(still, "auc"),
+        log_loss=_value(fresh, "log_loss"),
+        log_loss_frozen=_value(still, "log_loss"),
         events=(*planted, *(text for event in happened if (text := _told(event)) is not None)),
     )
+
+
+def _value(metrics: Metrics, name: str) -> float | None:
+    return metrics[name].value if name in metrics else None
 
 
 def summarise(

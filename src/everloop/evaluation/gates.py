@@ -2,99 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from everloop.evaluation.metric import Metric, get_metric
 from everloop.evaluation.records import Estimate, Evaluation, SliceResult
 from everloop.records.checks import Check
 
 # Every comparison below is written so that NaN makes it false.
+_USUAL = "log_loss"
 
 
-def beats(baseline: str, by: float = 0.0) -> Check[Evaluation]:
-    """The candidate's log loss is lower than the baseline's by more than `by`, and that is not luck.
+def beats(baseline: str, by: float = 0.0, *, metric: str | Metric = _USUAL) -> Check[Evaluation]:
+    """The candidate is better than the baseline by more than `by` of the metric, and that is not luck.
 
-    It passes when the whole interval of the paired difference lies below.
+    It passes when the whole interval of the paired difference lies on the better side.
+
+    >>> (beats("constant") & beats("logistic", by=0.01, metric="auc")).name
+    "(beats('constant', by=0) and beats('logistic', by=0.01, metric=auc))"
     """
+    row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
         if baseline not in evaluation.against_baselines:
             return False, f"no baseline named {baseline!r} was evaluated"
-        extra = evaluation.against_baselines[baseline].log_loss
-        return extra.high < -by, f"log loss less that of {baseline}: {extra}"
+        extra = evaluation.against_baselines[baseline].get(row.name)
+        if extra is None:
+            return False, _missing(row)
+        return row.worse(extra).high < -by, f"{row.words} less that of {baseline}: {extra}"
 
-    return Check(f"beats({baseline!r}, by={by:g})", ask)
+    return _check(f"beats({baseline!r}, by={by:g}{_unless_usual(row)})", row, ask)
 
 
-def not_worse(margin: float) -> Check[Evaluation]:
-    """The candidate is not worse than the champion by as much as `margin` of log loss: a test of non-inferiority.
+def not_worse(margin: float, *, metric: str | Metric = _USUAL) -> Check[Evaluation]:
+    """The candidate is not worse than the champion by as much as `margin` of the metric: a test of non-inferiority.
 
     It passes when the whole interval of the paired difference lies below the margin, so a candidate that was compared
-    on too few rows to tell is refused. Without a champion there is nobody to be worse than.
+    on too few rows to tell is refused. Without a champion there is nobody to be worse than; a champion that could not be
+    evaluated is one, and the candidate is refused.
+
+    >>> not_worse(margin=0.01).name
+    'not_worse(margin=0.01)'
     """
+    row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
         if evaluation.champion is None:
-            return True, "there is no champion yet"
+            return _without_champion(evaluation)
         if evaluation.against_champion is None:
             return False, "the candidate was not compared with the champion"
-        extra = evaluation.against_champion.log_loss
-        return extra.high < margin, f"log loss less the champion's: {extra}"
+        extra = evaluation.against_champion.get(row.name)
+        if extra is None:
+            return False, _missing(row)
+        return row.worse(extra).high < margin, f"{row.words} less the champion's: {extra}"
 
-    return Check(f"not_worse(margin={margin:g})", ask)
+    return _check(f"not_worse(margin={margin:g}{_unless_usual(row)})", row, ask)
 
 
-def holds_on_slices(margin: float) -> Check[Evaluation]:
-    """On no level of a slice is the candidate shown to be worse than the champion by more than `margin` of log loss.
+def holds_on_slices(margin: float, *, metric: str | Metric = _USUAL) -> Check[Evaluation]:
+    """On no level of a slice is the candidate shown to be worse than the champion by more than `margin` of the metric.
 
     It fails when some level's whole interval lies above the margin, and when no level had enough rows to tell.
+
+    >>> holds_on_slices(margin=0.02).name
+    'holds_on_slices(margin=0.02)'
     """
+    row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
         if evaluation.champion is None:
-            return True, "there is no champion yet"
-        judged = [(level, level.difference) for level in evaluation.slices if level.difference is not None]
+            return _without_champion(evaluation)
+        if row.name not in evaluation.candidate:
+            return False, _missing(row)
+        levels = evaluation.slices
+        judged = [(level, level.differences[row.name]) for level in levels if row.name in level.differences]
         if not judged:
-            return False, f"none of {len(evaluation.slices)} levels had enough rows to tell"
-        worse = [_level(level, extra) for level, extra in judged if not extra.low <= margin]
+            return False, f"none of {len(levels)} levels had enough rows to tell"
+        worse = [_level(level, extra) for level, extra in judged if not row.worse(extra).low <= margin]
         if worse:
-            return False, f"log loss less the champion's: {', '.join(worse)}"
-        level, extra = max(judged, key=lambda pair: pair[1].value)
-        return (
-            True,
-            f"{len(judged)} of {len(evaluation.slices)} levels judged, the worst is {_level(level, extra)}",
-        )
+            return False, f"{row.words} less the champion's: {', '.join(worse)}"
+        level, extra = max(judged, key=lambda pair: row.worse(pair[1]).value)
+        return True, f"{len(judged)} of {len(levels)} levels judged, the worst is {_level(level, extra)}"
 
-    return Check(f"holds_on_slices(margin={margin:g})", ask)
+    return _check(f"holds_on_slices(margin={margin:g}{_unless_usual(row)})", row, ask)
 
 
-def at_least(metric: str, floor: float) -> Check[Evaluation]:
+def at_least(metric: str | Metric, floor: float) -> Check[Evaluation]:
     """The candidate's metric is at least this.
 
     >>> at_least("auc", 0.7).name
     'auc >= 0.7'
     """
+    row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
-        found = evaluation.candidate.find(metric)
-        return (found is not None and found.value >= floor), _told(metric, found)
+        found = evaluation.candidate.get(row.name)
+        return (found is not None and found.value >= floor), _told(row, found)
 
-    return Check(f"{metric} >= {floor:g}", ask)
+    return _check(f"{row.name} >= {floor:g}", row, ask)
 
 
-def at_most(metric: str, ceiling: float) -> Check[Evaluation]:
+def at_most(metric: str | Metric, ceiling: float) -> Check[Evaluation]:
     """The candidate's metric is at most this.
 
     >>> (at_most("log_loss", 0.6) & beats("constant")).name
     "(log_loss <= 0.6 and beats('constant', by=0))"
     """
+    row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
-        found = evaluation.candidate.find(metric)
-        return (found is not None and found.value <= ceiling), _told(metric, found)
+        found = evaluation.candidate.get(row.name)
+        return (found is not None and found.value <= ceiling), _told(row, found)
 
-    return Check(f"{metric} <= {ceiling:g}", ask)
+    return _check(f"{row.name} <= {ceiling:g}", row, ask)
 
 
-def _told(metric: str, found: Estimate | None) -> str:
-    return f"no metric named {metric!r} was computed" if found is None else f"{metric}: {found}"
+def _check(name: str, row: Metric, ask: Callable[[Evaluation], tuple[bool, str]]) -> Check[Evaluation]:
+    """The check, which fails for numbers that another version of a user's metric has made."""
+
+    def guarded(evaluation: Evaluation) -> tuple[bool, str]:
+        if evaluation.metric_digests.get(row.name, row.digest) != row.digest:
+            return False, f"{row.name} was evaluated by another version of its source"
+        return ask(evaluation)
+
+    return Check(name, guarded)
+
+
+def _without_champion(evaluation: Evaluation) -> tuple[bool, str]:
+    if evaluation.champion_left_out:
+        return False, f"the champion could not be evaluated: {evaluation.champion_left_out}"
+    return True, "there is no champion yet"
+
+
+def _told(row: Metric, found: Estimate | None) -> str:
+    return _missing(row) if found is None else f"{row.name}: {found}"
+
+
+def _missing(row: Metric) -> str:
+    return f"no metric named {row.name!r} was computed"
+
+
+def _unless_usual(row: Metric) -> str:
+    return "" if row.name == _USUAL else f", metric={row.name}"
 
 
 def _level(level: SliceResult, extra: Estimate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,26 +19,10 @@ class Estimate:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
-    """How one scorer did on some rows."""
-
-    log_loss: Estimate
-    brier: Estimate
-    auc: Estimate | None
-    """None unless there are two rows of each class at least."""
-
-    def find(self, name: str) -> Estimate | None:
-        """The metric of that name; None when there is none of it."""
-        return {"log_loss": self.log_loss, "brier": self.brier, "auc": self.auc}.get(name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A candidate less another scorer on the same rows; below zero is better for a loss, above zero for AUC."""
-
-    log_loss: Estimate
-    auc: Estimate | None
+Metrics: TypeAlias = Mapping[str, Estimate]
+"""How one scorer did on some rows, by the name of the metric; what cannot be told from so few rows is not there."""
+Difference: TypeAlias = Mapping[str, Estimate]
+"""The metrics of a candidate less those of another scorer on the same rows; its metric says which side of zero is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +32,11 @@ class SliceResult:
     column: str
     level: str
     rows: int
-    log_loss: float
+    metrics: Mapping[str, float]
     """The candidate's."""
-    difference: Estimate | None
-    """Log loss less the champion's, its interval widened so that those of all levels hold together; None when there is no
-    champion or there are too few rows to tell."""
+    differences: Difference = field(default_factory=dict)
+    """From the champion, the intervals widened so that those of all levels hold together; empty when there is no champion or
+    there are too few rows to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,22 +52,19 @@ class Evaluation:
     against_champion: Difference | None = None
     against_baselines: Mapping[str, Difference] = field(default_factory=dict)
     slices: tuple[SliceResult, ...] = ()
+    champion_left_out: str = ""
+    """Why the champion, which there is, could not be evaluated on these rows; empty when it was, or when there is none."""
+    metric_digests: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the source of each metric of the user's own, by its name."""
 
     def metrics(self) -> dict[str, float]:
         """The numbers that a run's record keeps: the candidate's with their intervals, the others' for comparison."""
-        found = _numbers(self.candidate)
-        for name, other in {"champion": self.champion, **self.baselines}.items():
-            if other is not None:
-                found |= {f"{name}_log_loss": other.log_loss.value}
-                found |= {} if other.auc is None else {f"{name}_auc": other.auc.value}
+        found = {
+            f"{name}{end}": value
+            for name, one in self.candidate.items()
+            for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+        }
+        for scorer, metrics in {"champion": self.champion or {}, **self.baselines}.items():
+            for name, one in metrics.items():
+                found.setdefault(f"{scorer}_{name}", one.value)
         return found | {"test_rows": float(self.rows)}
-
-
-def _numbers(metrics: Metrics) -> dict[str, float]:
-    estimates = {name: metrics.find(name) for name in ("log_loss", "brier", "auc")}
-    return {
-        f"{name}{end}": value
-        for name, estimate in estimates.items()
-        if estimate is not None
-        for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
-    }

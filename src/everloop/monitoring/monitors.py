@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
+from everloop.evaluation.metric import Metric, get_metric
 from everloop.records.datasets import NAME
 
 
@@ -23,12 +24,9 @@ class Watched(Protocol):
         """The registered model behind it."""
 
 
-_METRICS = ("log_loss", "brier", "auc")
-
-
 @dataclass(frozen=True, slots=True, init=False)
 class PerformanceMonitor:
-    """Watches a metric of the champion on labelled live predictions.
+    """Watches a metric of the champion, by its name or one of your own, on labelled live predictions.
 
     A window is looked at when its newest prediction is `maturity` old, so that labels had time to come. The metric
     has decayed when it is worse than the champion's offline estimate by `worse_by` or more, and that is not luck.
@@ -38,7 +36,7 @@ class PerformanceMonitor:
     name: str
     endpoint: str
     model: str
-    metric: str
+    metric: Metric
     worse_by: float
     window: timedelta
     maturity: timedelta
@@ -50,15 +48,13 @@ class PerformanceMonitor:
         name: str,
         endpoint: Watched,
         *,
-        metric: str = "log_loss",
+        metric: str | Metric = "log_loss",
         worse_by: float,
         window: timedelta = timedelta(days=7),
         maturity: timedelta = timedelta(days=1),
         at_least: int = 200,
     ) -> None:
         _check_name(name)
-        if metric not in _METRICS:
-            raise InvalidInput(f"monitor {name}: metric {metric!r} is not known; use {', '.join(_METRICS)}.")
         if not worse_by >= 0:
             raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
         _check_spans(name, window, maturity, at_least)
@@ -67,7 +63,7 @@ class PerformanceMonitor:
             name=name,
             endpoint=endpoint.name,
             model=endpoint.model,
-            metric=metric,
+            metric=get_metric(metric, asked_by=f"monitor {name}"),
             worse_by=float(worse_by),
         )
         _set(self, window=window, maturity=maturity, at_least=at_least)

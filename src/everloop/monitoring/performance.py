@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from everloop.errors import InvalidInput
-from everloop.evaluation.metrics import evaluate
-from everloop.evaluation.records import Estimate
+from everloop.evaluation.measure import evaluate_metrics
+from everloop.evaluation.metric import Metric
+from everloop.evaluation.records import Estimate, Metrics
 from everloop.records.checks import CheckResult
 
 
@@ -21,42 +23,62 @@ class Performance:
     labels: int
     coverage: float | None
     """Share of the predictions that have a label; None when there were no predictions."""
-    log_loss: Estimate | None = None
-    """None, as the others, when there are too few labels for an interval."""
-    brier: Estimate | None = None
-    auc: Estimate | None = None
-
-    def find(self, metric: str) -> Estimate | None:
-        """The metric of that name; None when it is not known."""
-        return {"log_loss": self.log_loss, "brier": self.brier, "auc": self.auc}.get(metric)
+    metrics: Metrics = field(default_factory=dict)
+    """Those that are known; none when there are too few labels for an interval."""
 
 
 def performance(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, *, predictions: int, confidence: float = 0.95
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    predictions: int,
+    metrics: Iterable[Metric] = (),
+    confidence: float = 0.95,
 ) -> Performance:
-    """The metrics of the predictions that have a label, out of all `predictions` of the window.
+    """The metrics of the predictions that have a label, these of the user's too, out of all `predictions` of the window.
 
     >>> live = performance([0.2, 0.9, 0.4, 0.7], [0, 1, 0, 1], predictions=5)
-    >>> live.coverage, live.auc.value, performance([], [], predictions=5).log_loss
-    (0.8, 1.0, None)
+    >>> live.coverage, live.metrics["auc"].value, performance([], [], predictions=5).metrics
+    (0.8, 1.0, {})
     """
     known = np.size(labels)
     if known > predictions or np.size(scores) != known:
         raise InvalidInput(
-            f"{known} labels and {np.size(scores)} scores are not of {predictions} predictions."
+            f"{known} labels and {np.size(scores)} scores are not of {predictions} predictions.",
+            next_step="give a score for each label, and count every prediction of the window.",
         )
     coverage = known / predictions if predictions else None
     if known < 2:
         return Performance(predictions=predictions, labels=known, coverage=coverage)
-    metrics = evaluate(scores, labels, confidence=confidence)
-    return Performance(
-        predictions=predictions,
-        labels=known,
-        coverage=coverage,
-        log_loss=metrics.log_loss,
-        brier=metrics.brier,
-        auc=metrics.auc,
-    )
+    found = evaluate_metrics(scores, labels, metrics, confidence=confidence)
+    return Performance(predictions=predictions, labels=known, coverage=coverage, metrics=found)
+
+
+def reference(
+    metric: Metric,
+    recorded: Estimate | None,
+    digest: str,
+    again: Callable[[], tuple[npt.ArrayLike, npt.ArrayLike] | None],
+    *,
+    confidence: float = 0.95,
+) -> Estimate | None:
+    """What a champion's live performance is held against: its recorded estimate, if this very metric has made it.
+
+    `digest` is that of the metric that made the record (`Evaluation.metric_digests`; empty for one that comes with
+    everloop). Numbers of another version of a user's metric, and of one that did not exist then, are another number: the
+    champion's scores and labels are asked for `again` and evaluated anew, and without them nothing is known.
+
+    >>> cost = Metric("cost", losses=lambda score, label: abs(score - label))
+    >>> then = Estimate(value=0.5, low=0.4, high=0.6)
+    >>> reference(cost, then, cost.digest, lambda: None).value, reference(cost, then, "another", lambda: None)
+    (0.5, None)
+    >>> round(reference(cost, then, "another", lambda: ([0.2, 0.9, 0.4], [0, 1, 0])).value, 3)
+    0.233
+    """
+    if recorded is not None and digest == metric.digest:
+        return recorded
+    rows = again()
+    return None if rows is None else evaluate_metrics(*rows, [metric], confidence=confidence).get(metric.name)
 
 
 def decayed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.data.profile import profile
 from everloop.errors import EverloopError
+from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Estimate
 from everloop.monitoring.drift import Alarm, drift
 from everloop.monitoring.labels import Labelled, labelled
@@ -134,37 +135,43 @@ def _performance(
     # Only this version's predictions: its own offline estimate is what they are held against.
     own = [row for row in rows if row.prediction.version == version.version]
     known = [row for row in own if row.label is not None and row.prediction.output is not None]
-    live = measure(known, predictions=len(own))
+    metric = monitor.metric
+    live = measure(known, predictions=len(own), metrics=[metric])
     enough = live.labels >= monitor.at_least
-    reference = offline(version, monitor.metric)
+    reference = offline(version, metric.name)
     answer = decayed(
         reference,
-        live.find(monitor.metric) if enough else None,
+        live.metrics.get(metric.name) if enough else None,
         monitor.worse_by,
-        higher_is_better=monitor.metric == "auc",
+        higher_is_better=metric.higher_is_better,
     )
     because = answer.because
     if reference is None:
         because = (
-            f"not known: the run that made {version.name} did not measure {monitor.metric} with an interval"
+            f"not known: the run that made {version.name} did not measure {metric.name} with an interval"
         )
     elif not enough:
         because = f"not known: {live.labels} labels, {monitor.at_least} are asked for"
     result: JsonObject = {
         "version": version.name,
-        "metric": monitor.metric,
+        "metric": metric.name,
         "because": because,
-        "live": to_json(live),
+        "live": _numbers(live),
         "offline": to_json(reference),
     }
     return ALARM if answer.passed else OK if enough and reference is not None else UNKNOWN, result
 
 
-def measure(rows: list[Labelled], *, predictions: int) -> Performance:
+def _numbers(live: Performance) -> JsonObject:
+    counts = {"predictions": live.predictions, "labels": live.labels, "coverage": live.coverage}
+    return {**to_json(live.metrics), **counts}
+
+
+def measure(rows: list[Labelled], *, predictions: int, metrics: Iterable[Metric] = ()) -> Performance:
     """Metrics of labelled rows, out of so many predictions."""
     scores = [row.prediction.output or 0.0 for row in rows]
     truth = [row.label or 0.0 for row in rows]
-    return performance(scores, truth, predictions=predictions)
+    return performance(scores, truth, predictions=predictions, metrics=metrics)
 
 
 def _drift(

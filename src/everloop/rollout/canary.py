@@ -88,7 +88,7 @@ class Canary:
                 f"a canary cannot see at_least={self.at_least} requests in at_most_days={self.at_most_days}.",
                 next_step="both must be above zero.",
             )
-        if self.judge.loss is not None and not self.shadow:
+        if self.judge.metric is not None and not self.shadow:
             raise InvalidInput(
                 f"{self.judge.name} compares the two revisions on the same requests.",
                 next_step="leave shadow=True, or judge by error_rate() alone.",
@@ -112,7 +112,7 @@ class Canary:
         return sum(self._counts(outcome, self.steps[step]) for outcome in evidence.outcomes)
 
     def _counts(self, outcome: Outcome, percent: int) -> bool:
-        return outcome.canary_percent == percent and (self.judge.loss is None or outcome.paired)
+        return outcome.canary_percent == percent and (self.judge.metric is None or outcome.paired)
 
     def rollout(self) -> Generator[Split, Observed, Finished]:
         """The same plan as a conversation: it yields the split to try and receives what was observed."""

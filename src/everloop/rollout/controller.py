@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -10,11 +10,14 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
+from everloop.errors import InvalidInput
+from everloop.evaluation.measure import bounded_losses
+from everloop.evaluation.metric import Metric
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.records.checks import CheckResult
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
-from everloop.records.serving import Arm, Rollout, RolloutState, Traffic
+from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, Value
 from everloop.registry.aliases import drop_alias, find_alias, move_alias
 from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
@@ -26,12 +29,13 @@ from everloop.rollout.endpoints import (
     save_rollout,
     write_traffic,
 )
-from everloop.rollout.evidence import Evidence, Loss, Outcome, loss
+from everloop.rollout.evidence import Evidence, Outcome
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 
 WHO = "everloop"
 _Action = Callable[[Connection], object]
+_Costs = Mapping[tuple[str, Arm], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
     return True
 
 
-def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
+def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     """Everything that was seen of a rollout, from the inference log and the labels.
 
     What belongs to it is decided by version, share and arrival. The `time` and the `id` of a request are the client's
@@ -71,11 +75,12 @@ def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
     rows = labelled(tx, endpoint=rollout.endpoint, arrived_since=rollout.started_at)
     known = [row for row in rows if row.prediction.version in (rollout.canary, rollout.stable)]
     known.sort(key=lambda row: row.prediction.id)
+    costs = _costs(known, metric)
     groups = (list(group) for _, group in groupby(known, key=lambda row: row.prediction.id))
-    return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, measure)) is not None))
+    return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, costs)) is not None))
 
 
-def _outcome(rows: list[Labelled], measure: Loss | None) -> Outcome | None:
+def _outcome(rows: list[Labelled], costs: _Costs) -> Outcome | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:
@@ -89,13 +94,28 @@ def _outcome(rows: list[Labelled], measure: Loss | None) -> Outcome | None:
         arm=prediction.arm,
         share=prediction.share,
         failed=prediction.failed,
-        loss=_cost(assigned, measure),
-        other_loss=_cost(others[0], measure) if others else None,
+        loss=_cost(assigned, costs),
+        other_loss=_cost(others[0], costs) if others else None,
     )
 
 
-def _cost(row: Labelled, measure: Loss | None) -> float | None:
-    return None if measure is None or row.label is None else measure(row.prediction.output, row.label)  # type: ignore[arg-type]
+def _cost(row: Labelled, costs: _Costs) -> float | None:
+    return costs.get((row.prediction.id, row.prediction.arm))
+
+
+def _costs(rows: Sequence[Labelled], metric: Metric | None) -> _Costs:
+    """What each answer with a label cost, taken of all of them at once."""
+    if metric is None:
+        return {}
+    known = [(row.prediction, row.label) for row in rows if isinstance(row.label, float)]
+    answers = [_number(answer.output) for answer, _ in known]
+    losses = bounded_losses(metric, answers, [label for _, label in known])
+    return {(answer.id, answer.arm): loss for (answer, _), loss in zip(known, losses, strict=True)}
+
+
+def _number(answer: Value | None) -> float | None:
+    """An answer that is no number is as good as none to a loss of numbers."""
+    return float(answer) if isinstance(answer, bool | int | float) else None
 
 
 def _read(tx: Connection, endpoint: Endpoint) -> _State:
@@ -213,8 +233,14 @@ def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Ro
         because = f"the plan has {len(plan.steps)} steps now, and the rollout was at step {rollout.step + 1}"
         verdict = CheckResult(name="same plan", passed=False, because=because)
         return Finished(state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict)
-    name = plan.judge.loss
-    evidence = gather(tx, rollout, None if name is None else loss(name))
+    try:
+        evidence = gather(tx, rollout, plan.judge.metric)
+    except (
+        InvalidInput
+    ) as error:  # a user's metric, say; as of a judge that cannot be evaluated, the answer is no
+        because = f"cannot be evaluated: {error.reason}"
+        verdict = CheckResult(name=plan.judge.name, passed=False, because=because)
+        return Finished(state=RolloutState.ROLLED_BACK, split=ALL_STABLE, verdict=verdict)
     elapsed = (workspace.now() - rollout.started_at) / timedelta(days=1)
     return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed_days=elapsed))
 

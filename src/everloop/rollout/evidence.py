@@ -3,62 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from everloop.errors import InvalidInput
 from everloop.records.serving import Arm
-
-SURE = 0.99
-"""Probabilities are held within [0.01, 0.99] for the log loss, because a judge needs a worst case."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """A way to be wrong that is never worse than `worst`."""
-
-    name: str
-    worst: float
-    of: Callable[[float, float], float]
-
-    def __call__(self, output: float | None, label: float) -> float:
-        """What the answer cost; no answer, and an answer that is not a number, cost the worst."""
-        if not math.isfinite(label):
-            raise InvalidInput(f"a label of {label} is no label.", next_step="send a finite number.")
-        if output is None or not math.isfinite(output):
-            return self.worst
-        return min(self.of(output, label), self.worst)
-
-
-def _squared(output: float, label: float) -> float:
-    return (output - label) ** 2
-
-
-def _log_loss(output: float, label: float) -> float:
-    held = min(max(output, 1 - SURE), SURE)
-    return -(label * math.log(held) + (1 - label) * math.log1p(-held))
-
-
-LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {
-        "brier": Loss(name="brier", worst=1.0, of=_squared),
-        "log_loss": Loss(name="log_loss", worst=-math.log1p(-SURE), of=_log_loss),
-    }
-)
-
-
-def loss(name: str) -> Loss:
-    """The loss of that name, bounded so that it can be bet on.
-
-    >>> loss("brier")(0.25, 1.0), loss("brier")(None, 1.0), loss("brier")(float("nan"), 0.0)
-    (0.5625, 1.0, 1.0)
-    >>> round(loss("log_loss")(1.0, 0.0), 3), round(loss("log_loss").worst, 3)
-    (4.605, 4.605)
-    """
-    if name not in LOSSES:
-        raise InvalidInput(f"there is no loss named {name!r}.", next_step=f"use one of {', '.join(LOSSES)}.")
-    return LOSSES[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from everloop.errors import InvalidInput
+from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
 from everloop.rollout.evalue import MORE_OFTEN, OTHERWISE, Gain, fewest, mean_above_zero, which_arm
 from everloop.rollout.evidence import Evidence, Outcome
-from everloop.rollout.evidence import loss as loss_named
 
 SPLIT_ALPHA = 0.001
 """How often a sound router may be accused of not keeping to the split."""
@@ -64,8 +64,8 @@ class Judge:
     guards: tuple[str, ...]
     """What it watches; no two judges that are joined watch the same thing."""
     look: Callable[[Evidence], Judgement]
-    loss: str | None = None
-    """The loss that outcomes must carry; None when it needs no labels."""
+    metric: Metric | None = None
+    """The metric whose losses outcomes must carry; None when it needs no labels."""
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Look at the evidence."""
@@ -87,7 +87,7 @@ class Judge:
             name,
             self.guards + other.guards,
             lambda evidence: _worst(name, self(evidence), other(evidence)),
-            self.loss or other.loss,
+            self.metric or other.metric,
         )
 
 
@@ -211,8 +211,8 @@ def _margin_gain(share: float, arm: Arm, failed: bool, margin: float, count: int
 # --------------------------------------------------------------------------------------------------------------- quality
 
 
-def quality(margin: float = 0.01, alpha: float = 0.01, *, loss: str = "brier") -> Judge:
-    """Fail when the canary's answers are worse, pass when they are not worse by `margin` of loss.
+def quality(margin: float = 0.01, alpha: float = 0.01, *, metric: str | Metric = "brier") -> Judge:
+    """Fail when the canary's answers are worse, pass when they are not worse by `margin` of a bounded metric's loss.
 
     It reads requests that both revisions scored and whose label is known, so a rollout with this judge shadows. A canary
     that is no worse is failed, and one that is worse by `margin` is passed, with a chance of at most `alpha` in a whole
@@ -221,29 +221,34 @@ def quality(margin: float = 0.01, alpha: float = 0.01, *, loss: str = "brier") -
     Give it labels that are mature: if those of one kind come sooner, what it sees is not what happens.
     """
     _within("alpha", alpha)
-    measure = loss_named(loss)
-    _within("margin", margin, measure.worst)
-    name = f"quality(margin={margin:g}, alpha={alpha:g}, loss={loss})"
+    row = get_metric(metric, asked_by="quality")
+    _within("margin", margin, worst_loss(row))
+    name = f"quality(margin={margin:g}, alpha={alpha:g}, metric={row.name})"
     return Judge(
-        name, ("quality",), lambda evidence: weigh_pairs(evidence.pairs(), margin, alpha, loss, name), loss
+        name, ("quality",), lambda evidence: weigh_pairs(evidence.pairs(), margin, alpha, row, name), row
     )
 
 
 def weigh_pairs(
-    pairs: Iterable[Outcome], margin: float, alpha: float, loss: str = "brier", name: str = "quality"
+    pairs: Iterable[Outcome],
+    margin: float,
+    alpha: float,
+    metric: str | Metric = "brier",
+    name: str = "quality",
 ) -> Judgement:
     """The verdict on quality from requests that both revisions scored."""
-    worst = loss_named(loss).worst
+    row = get_metric(metric)
+    worst = worst_loss(row)
     extra = [pair.extra_loss for pair in pairs]
     if any(abs(more) > worst for more in extra):
         raise InvalidInput(
-            f"two answers cannot differ by more than {worst:g} of {loss}.",
-            next_step=f"give the outcomes the loss named {loss!r} that the judge reads.",
+            f"two answers cannot differ by more than {worst:g} of {row.name}.",
+            next_step=f"give the outcomes the loss named {row.name!r} that the judge reads.",
         )
     harm = mean_above_zero(Gain(more, worst) for more in extra)
     safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)
     mean = math.fsum(extra) / len(extra) if extra else 0.0
-    told = f"the canary's {loss} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
+    told = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
     parts = (
         _unless("the canary is no worse", harm, alpha),
         _only_if(f"the canary is worse by less than {margin:g}", safe, alpha, also=bool(extra)),

@@ -1,4 +1,4 @@
-"""Metrics of a binary classifier's probabilities, each with an interval; ties and edges are taken exactly."""
+"""Metrics of a binary classifier's probabilities; ties and edges are taken exactly. Called by the rows of `METRICS`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from everloop.errors import InvalidInput
-from everloop.evaluation.records import Estimate, Metrics
+from everloop.evaluation.records import Estimate
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-
-CLIP = 1e-6
-"""Probabilities are held within [1e-6, 1 - 1e-6] for the log loss: one sure and wrong answer costs 13.8 and not infinity."""
 
 
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -33,24 +30,6 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     below = np.cumsum(negatives) - negatives
     halves = int(positives @ (2 * below + negatives))
     return halves / (2 * int(positives.sum()) * int(negatives.sum()))
-
-
-def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Mean negative log likelihood, with probabilities clipped at `CLIP`.
-
-    >>> round(log_loss([0.5, 0.5], [0, 1]), 6), round(log_loss([1.0], [0]), 2)
-    (0.693147, 13.82)
-    """
-    return float(log_losses(binary(scores, labels)).mean())
-
-
-def brier(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Mean squared distance between probability and label.
-
-    >>> brier([0.5, 1.0], [0, 1])
-    0.125
-    """
-    return float(brier_losses(binary(scores, labels)).mean())
 
 
 class Binary(NamedTuple):
@@ -74,72 +53,55 @@ def binary(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Binary:
     return checked
 
 
-def log_losses(sample: Binary) -> Floats:
-    """The log loss of each row."""
-    right = np.where(sample.labels == 1, sample.scores, 1 - sample.scores)
-    losses: Floats = -np.log(np.clip(right, CLIP, 1 - CLIP))
+def log_losses(scores: Floats, labels: Floats, clip: float) -> Floats:
+    """The negative log likelihood of each row, with probabilities held within [clip, 1 - clip].
+
+    >>> log_losses(np.array([0.5, 1.0]), np.array([0.0, 0.0]), 1e-6).round(2).tolist()
+    [0.69, 13.82]
+    """
+    right = np.where(labels == 1, scores, 1 - scores)
+    losses: Floats = -np.log(np.clip(right, clip, 1 - clip))
     return losses
 
 
-def brier_losses(sample: Binary) -> Floats:
-    """The squared error of each row."""
-    return (sample.scores - sample.labels) ** 2
+def brier_losses(scores: Floats, labels: Floats) -> Floats:
+    """The squared distance between probability and label of each row.
 
-
-def mean_estimate(values: Floats, confidence: float = 0.95) -> Estimate:
-    """The mean of independent values, with Student's interval.
-
-    >>> str(mean_estimate(np.array([1.0, 2.0, 3.0])))
-    '2.0000 (-0.4841 to 4.4841)'
+    >>> brier_losses(np.array([0.5, 1.0]), np.array([0.0, 1.0])).tolist()
+    [0.25, 0.0]
     """
-    if len(values) < 2:
-        raise InvalidInput("an interval needs two values at least.")
-    # On demand, because scipy takes longer to import than everything else here to run.
-    from scipy.special import stdtrit
-
-    value = float(values.mean())
-    spread = float(values.std(ddof=1)) / len(values) ** 0.5
-    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * spread
-    return Estimate(value=value, low=value - half, high=value + half)
+    return (scores - labels) ** 2
 
 
-def auc_estimate(sample: Binary, confidence: float = 0.95) -> Estimate | None:
+def auc_estimate(scores: Floats, labels: Floats, confidence: float = 0.95) -> Estimate | None:
     """AUC with the interval of DeLong, DeLong & Clarke-Pearson (1988), cut at 0 and 1.
 
     None unless there are two rows of each class. Like every interval of that kind it has no width for a perfect scorer.
     """
-    placed = _placements(sample)
+    placed = _placements(scores, labels)
     if placed is None:
         return None
-    value = auc(sample.scores, sample.labels)
+    value = auc(scores, labels)
     low, high = _normal(value, _variance(*placed), confidence)
     return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0))
 
 
-def auc_difference(first: Binary, second: Binary, confidence: float = 0.95) -> Estimate | None:
-    """AUC of the first less that of the second on the same rows, with DeLong's interval for correlated curves."""
-    one, other = _placements(first), _placements(second)
+def auc_difference(
+    scores: Floats, others: Floats, labels: Floats, confidence: float = 0.95
+) -> Estimate | None:
+    """AUC of the first scores less that of the second on the same rows, with DeLong's interval for correlated curves."""
+    one, other = _placements(scores, labels), _placements(others, labels)
     if one is None or other is None:
         return None
-    value = auc(first.scores, first.labels) - auc(second.scores, second.labels)
+    value = auc(scores, labels) - auc(others, labels)
     low, high = _normal(value, _variance(one[0] - other[0], one[1] - other[1]), confidence)
     return Estimate(value=value, low=max(low, -1.0), high=min(high, 1.0))
 
 
-def evaluate(scores: npt.ArrayLike, labels: npt.ArrayLike, *, confidence: float = 0.95) -> Metrics:
-    """Every metric of one scorer, each with its interval."""
-    sample = binary(scores, labels)
-    return Metrics(
-        log_loss=mean_estimate(log_losses(sample), confidence),
-        brier=mean_estimate(brier_losses(sample), confidence),
-        auc=auc_estimate(sample, confidence),
-    )
-
-
-def _placements(sample: Binary) -> tuple[Floats, Floats] | None:
+def _placements(scores: Floats, labels: Floats) -> tuple[Floats, Floats] | None:
     """For each positive the share of negatives below it, for each negative the share of positives above it."""
-    positives = sample.scores[sample.labels == 1]
-    negatives = sample.scores[sample.labels == 0]
+    positives = scores[labels == 1]
+    negatives = scores[labels == 0]
     if len(positives) < 2 or len(negatives) < 2:
         return None
     return _share_below(positives, negatives), 1 - _share_below(negatives, positives)
