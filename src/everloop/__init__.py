@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
 from everloop.evaluation.records import Evaluation
-from everloop.features.views import FeatureService, FeatureView, count, mean, share, total
-from everloop.loop.triggers import Triggers, decay, drift, new_data, schedule
+from everloop.features.views import Aggregate, FeatureService, FeatureView
+from everloop.loop.triggers import Budget, Triggers, on_decay, on_drift, on_new_data, on_schedule
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
 from everloop.pipelines.pipeline import Pipeline, pipeline, register
 from everloop.pipelines.steps import step
@@ -22,7 +22,7 @@ from everloop.rollout.judge import error_rate, quality
 
 if TYPE_CHECKING:
     from everloop.data.require import require
-    from everloop.data.split import Split, newest
+    from everloop.data.split import Split, split_by_time
     from everloop.evaluation.baselines import constant, logistic
     from everloop.evaluation.compare import compare
     from everloop.features.history import History, historical_features
@@ -41,12 +41,14 @@ _ON_FIRST_USE = {
     "infer_signature": "everloop.models.signature",
     "logistic": "everloop.evaluation.baselines",
     "matrix": "everloop.models.signature",
-    "newest": "everloop.data.split",
     "require": "everloop.data.require",
+    "split_by_time": "everloop.data.split",
 }
 
 __all__ = [
+    "Aggregate",
     "AllAtOnce",
+    "Budget",
     "Canary",
     "Check",
     "CheckResult",
@@ -70,18 +72,15 @@ __all__ = [
     "categorical_places",
     "compare",
     "constant",
-    "count",
-    "decay",
-    "drift",
+    "on_decay",
+    "on_drift",
     "error_rate",
     "historical_features",
     "holds_on_slices",
     "infer_signature",
     "logistic",
     "matrix",
-    "mean",
-    "new_data",
-    "newest",
+    "on_new_data",
     "not_null",
     "not_worse",
     "one_of",
@@ -89,10 +88,9 @@ __all__ = [
     "quality",
     "register",
     "require",
-    "schedule",
-    "share",
+    "on_schedule",
+    "split_by_time",
     "step",
-    "total",
     "unique",
 ]
 

@@ -43,7 +43,7 @@ def _count(evidence: Evidence) -> Judgement:
 
 
 COUNT = Judge("count", ("count",), _count)
-PLAN = Canary(steps=(20, 50), at_least=10, at_most_days=3.0, judge=COUNT, shadow=False)
+PLAN = Canary(steps=(20, 50), min_requests=10, max_duration=timedelta(days=3), judge=COUNT, shadow=False)
 ENDPOINT = Endpoint("late", model=RegisteredModel("late"), rollout=PLAN)
 
 
@@ -362,7 +362,7 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
 REAL = Endpoint(
     "late",
     model="late",
-    rollout=Canary(steps=(50,), at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
+    rollout=Canary(steps=(50,), min_requests=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
 )
 
 

@@ -32,7 +32,7 @@ from everloop import (
     error_rate,
     infer_signature,
     matrix,
-    new_data,
+    on_new_data,
     pipeline,
     quality,
     register,
@@ -98,9 +98,9 @@ def keep_fresh() -> None:
 endpoint = Endpoint(
     "bought",
     model=bought,
-    rollout=Canary(steps=[50], at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
+    rollout=Canary(steps=[50], min_requests=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
 )
-triggers = Triggers(keep_fresh, new_data(visits, rows=100), cooldown=timedelta(0))
+triggers = Triggers(keep_fresh, on_new_data(visits, rows=100), cooldown=timedelta(0))
 
 
 def settings(root: Path) -> Settings:

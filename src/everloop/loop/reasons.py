@@ -58,7 +58,7 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
         if isinstance(rule, Schedule):
-            told = {"schedule": rule.cron, "zone": rule.zone}
+            told = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = "trigger.watched", _source(triggers.pipeline)
             ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
 
@@ -100,7 +100,7 @@ def _by_clock(
     since = _watched_since(tx, pipeline, rule)
     slot = None if since is None else newest_slot(rule, since, now)
     if slot is not None:
-        there = slot.astimezone(ZoneInfo(rule.zone))
+        there = slot.astimezone(ZoneInfo(rule.timezone))
         yield slot.isoformat(), f"the schedule {rule.cron} says {there.isoformat()}", slot
 
 
@@ -182,7 +182,7 @@ def _source(pipeline: str) -> str:
 
 
 def _watched(rule: Schedule) -> str:
-    return f"{rule.name} {rule.zone}-watched"
+    return f"{rule.name} {rule.timezone}-watched"
 
 
 def _first_finding(batch: Batch) -> str:

@@ -29,7 +29,7 @@ def situation(tx: Connection, triggers: Triggers, now: datetime) -> Situation:
         running=running[0] if running else None,
         last_requested=None if last is None else last.requested_at,
         last_complete=None if complete is None else (complete.id, complete.requested_at),
-        started_lately=count_started(tx, triggers.pipeline, now - triggers.per),
+        started_lately=count_started(tx, triggers.pipeline, now - triggers.budget.per),
     )
 
 

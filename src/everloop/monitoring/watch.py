@@ -135,7 +135,7 @@ def _performance(
     own = [row for row in rows if row.prediction.version == version.version]
     known = [row for row in own if row.label is not None and row.prediction.output is not None]
     live = measure(known, predictions=len(own))
-    enough = live.labels >= monitor.at_least
+    enough = live.labels >= monitor.min_labels
     reference = offline(version, monitor.metric)
     answer = decayed(
         reference,
@@ -149,7 +149,7 @@ def _performance(
             f"not known: the run that made {version.name} did not measure {monitor.metric} with an interval"
         )
     elif not enough:
-        because = f"not known: {live.labels} labels, {monitor.at_least} are asked for"
+        because = f"not known: {live.labels} labels, {monitor.min_labels} are asked for"
     result: JsonObject = {
         "version": version.name,
         "metric": monitor.metric,
@@ -171,8 +171,8 @@ def _drift(
     tx: Connection, workspace: Workspace, monitor: DriftMonitor, version: ModelVersion, rows: list[Labelled]
 ) -> tuple[str, JsonObject]:
     asked = _asked_alike(tx, version, rows)
-    if len(asked) < monitor.at_least:
-        because = f"only {len(asked)} requests, {monitor.at_least} are asked for"
+    if len(asked) < monitor.min_requests:
+        because = f"only {len(asked)} requests, {monitor.min_requests} are asked for"
         return UNKNOWN, {"version": version.name, "because": because}
     reference = training_profile(tx, workspace, version)
     if reference is None:

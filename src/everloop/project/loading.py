@@ -166,7 +166,7 @@ def _check_datasets(project: Project) -> None:
     read = [pair for pipeline in project.pipelines for pair in _read_by(pipeline)]
     for triggers in project.triggers:
         asked = (rule for rule in triggers.rules if isinstance(rule, NewData))
-        read += [(f"new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
+        read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
     for reader, name in read:
         if name not in declared:
             raise ProjectError(

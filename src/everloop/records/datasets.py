@@ -172,7 +172,6 @@ class Dataset:
     expect: tuple[Expectation, ...]
     files: str
     """Where batches appear as files, as a pattern below the project's folder: `data/flights-*.parquet`."""
-    description: str
 
     def __init__(
         self,
@@ -183,7 +182,6 @@ class Dataset:
         created_time: str | None = None,
         expect: Sequence[Expectation] = (),
         files: str = "",
-        description: str = "",
     ) -> None:
         # Written out because the name alone is positional, and a lone string is one key and not its letters.
         object.__setattr__(self, "name", name)
@@ -192,7 +190,6 @@ class Dataset:
         object.__setattr__(self, "created_time", created_time)
         object.__setattr__(self, "expect", tuple(expect))
         object.__setattr__(self, "files", files)
-        object.__setattr__(self, "description", description)
         self._check()
 
     def declared(self) -> tuple[str, ...]:

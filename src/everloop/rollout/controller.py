@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from itertools import groupby
 
@@ -211,8 +210,8 @@ def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Ro
         return Finished(state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict)
     name = plan.judge.loss
     evidence = gather(tx, rollout, None if name is None else loss(name))
-    elapsed = (workspace.now() - rollout.started_at) / timedelta(days=1)
-    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed_days=elapsed))
+    elapsed = workspace.now() - rollout.started_at
+    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed=elapsed))
 
 
 def _finish(
