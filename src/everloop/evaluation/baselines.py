@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from everloop.errors import InvalidInput
 from everloop.models.model import Model
+from everloop.models.rows import labels_of
 from everloop.models.signature import categorical_places, infer_signature, matrix
 
 _FEWEST_OF_A_LEVEL = 50  # rarer levels of a category share one weight
@@ -24,7 +25,7 @@ def constant(rows: pa.Table, *, label: str, inputs: Sequence[str]) -> Model:
     """Always the share of positives in these rows."""
     signature = infer_signature(rows, inputs=inputs)
     estimator = DummyClassifier(strategy="prior")
-    return Model(estimator.fit(matrix(signature, rows), _labels(rows, label)), signature)
+    return Model(estimator.fit(matrix(signature, rows), labels_of(rows, label)), signature)
 
 
 def logistic(
@@ -38,7 +39,7 @@ def logistic(
     if rows.num_rows > most_rows:
         chosen = np.random.default_rng(seed).choice(rows.num_rows, most_rows, replace=False)
         rows = rows.take(pa.array(np.sort(chosen)))
-    labels = _labels(rows, label)
+    labels = labels_of(rows, label)
     if labels.min() == labels.max():
         raise InvalidInput(
             f"every row has the same label {label!r}; a logistic regression needs both.",
@@ -59,18 +60,3 @@ def _estimator(categories: Sequence[int], width: int) -> Pipeline:
         ]
     )
     return make_pipeline(prepare, LogisticRegression(max_iter=200, tol=1e-3))
-
-
-def _labels(rows: pa.Table, label: str) -> np.ndarray:
-    if label not in rows.column_names:
-        raise InvalidInput(f"there is no label column {label!r} among {', '.join(rows.column_names)}.")
-    column = rows[label]
-    if column.null_count:
-        raise InvalidInput(f"{column.null_count} rows have no label {label!r}; leave them out of training.")
-    kinds = pa.types
-    if not (kinds.is_boolean(column.type) or kinds.is_integer(column.type) or kinds.is_floating(column.type)):
-        raise InvalidInput(f"label {label!r} is of type {column.type}; it must be 0 or 1, or true or false.")
-    values = np.asarray(column.cast(pa.float64()).to_numpy())
-    if not len(values) or not np.isin(values, (0.0, 1.0)).all():
-        raise InvalidInput(f"label {label!r} must be 0 or 1 in every row, and there must be rows.")
-    return values.astype(np.int64)
