@@ -1,6 +1,7 @@
 """everloop keeps machine-learning models fresh: the whole MLOps loop, from data to monitoring and back to training.
 
-A project is a module of plain declarations and functions in the order of the loop; see `everloop init`.
+A project is a module of plain declarations and functions in the order of the loop, with `import everloop as ev` at its
+top; see `everloop init`.
 """
 
 from importlib import import_module
@@ -15,6 +16,7 @@ from everloop.pipelines.pipeline import Pipeline, pipeline, register
 from everloop.pipelines.steps import step
 from everloop.records.checks import Check, CheckResult
 from everloop.records.datasets import Dataset, between, not_null, one_of, unique
+from everloop.records.models import Datatype, Field, Signature, Task
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 from everloop.rollout.endpoint import Endpoint
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from everloop.data.split import Split, split_by_time
     from everloop.evaluation.baselines import constant, logistic
     from everloop.evaluation.compare import compare
+    from everloop.evaluation.evaluate import evaluate
     from everloop.features.history import History, historical_features
     from everloop.models.model import Model
     from everloop.models.signature import categorical_places, infer_signature, matrix
+    from everloop.training.fit import fit
 
 # What needs numpy, pyarrow or duckdb is imported when it is first named, so that a command line starts at once.
 _ON_FIRST_USE = {
@@ -37,6 +41,8 @@ _ON_FIRST_USE = {
     "categorical_places": "everloop.models.signature",
     "compare": "everloop.evaluation.compare",
     "constant": "everloop.evaluation.baselines",
+    "evaluate": "everloop.evaluation.evaluate",
+    "fit": "everloop.training.fit",
     "historical_features": "everloop.features.history",
     "infer_signature": "everloop.models.signature",
     "logistic": "everloop.evaluation.baselines",
@@ -53,17 +59,21 @@ __all__ = [
     "Check",
     "CheckResult",
     "Dataset",
+    "Datatype",
     "DriftMonitor",
     "Endpoint",
     "Evaluation",
     "FeatureService",
     "FeatureView",
+    "Field",
     "History",
     "Model",
     "PerformanceMonitor",
     "Pipeline",
     "RegisteredModel",
+    "Signature",
     "Split",
+    "Task",
     "Triggers",
     "at_least",
     "at_most",
@@ -72,23 +82,25 @@ __all__ = [
     "categorical_places",
     "compare",
     "constant",
-    "on_decay",
-    "on_drift",
     "error_rate",
+    "evaluate",
+    "fit",
     "historical_features",
     "holds_on_slices",
     "infer_signature",
     "logistic",
     "matrix",
-    "on_new_data",
     "not_null",
     "not_worse",
+    "on_decay",
+    "on_drift",
+    "on_new_data",
+    "on_schedule",
     "one_of",
     "pipeline",
     "quality",
     "register",
     "require",
-    "on_schedule",
     "split_by_time",
     "step",
     "unique",
@@ -101,3 +113,7 @@ def __getattr__(name: str) -> object:
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module 'everloop' has no attribute {name!r}")
     return getattr(import_module(_ON_FIRST_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

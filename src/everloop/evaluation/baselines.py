@@ -1,8 +1,9 @@
-"""The simple models that a candidate must beat before anybody needs it."""
+"""The simple models that a candidate must beat before anybody needs it; one line of `BASELINES` each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,12 @@ _FEWEST_OF_A_LEVEL = 50  # rarer levels of a category share one weight
 
 
 def constant(rows: pa.Table, *, label: str, inputs: Sequence[str]) -> Model:
-    """Always the share of positives in these rows."""
+    """Always the share of positives in these rows.
+
+    >>> rows = pa.table({"visits": [1, 2, 3, 4], "left": [0, 1, 1, 1]})
+    >>> constant(rows, label="left", inputs=["visits"]).predict(rows).tolist()
+    [0.75, 0.75, 0.75, 0.75]
+    """
     signature = infer_signature(rows, inputs=inputs)
     estimator = DummyClassifier(strategy="prior")
     return Model(estimator.fit(matrix(signature, rows), labels_of(rows, label)), signature)
@@ -34,6 +40,10 @@ def logistic(
     """Logistic regression on scaled numbers and one-hot categories, with gaps filled by the median.
 
     A baseline need not be perfect: from more than `most_rows` rows it takes a sample, drawn with `seed`.
+
+    >>> rows = pa.table({"visits": [1, 2, 3, 4] * 10, "left": [1, 1, 0, 0] * 10})
+    >>> logistic(rows, label="left", inputs=["visits"]).predict(rows)[:4].round(1).tolist()
+    [1.0, 0.8, 0.2, 0.0]
     """
     signature = infer_signature(rows, inputs=inputs)
     if rows.num_rows > most_rows:
@@ -60,3 +70,13 @@ def _estimator(categories: Sequence[int], width: int) -> Pipeline:
         ]
     )
     return make_pipeline(prepare, LogisticRegression(max_iter=200, tol=1e-3))
+
+
+Baseline: TypeAlias = Callable[[pa.Table, str, Sequence[str], int], Model]
+"""From rows, the label, the inputs and a seed to a model."""
+
+BASELINES: Mapping[str, Baseline] = {
+    "constant": lambda rows, label, inputs, _seed: constant(rows, label=label, inputs=inputs),
+    "logistic": lambda rows, label, inputs, seed: logistic(rows, label=label, inputs=inputs, seed=seed),
+}
+"""By the name that an evaluation and its gate call them."""

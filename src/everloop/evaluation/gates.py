@@ -12,6 +12,9 @@ def beats(baseline: str, by: float = 0.0) -> Check[Evaluation]:
     """The candidate's log loss is lower than the baseline's by more than `by`, and that is not luck.
 
     It passes when the whole interval of the paired difference lies below.
+
+    >>> (beats("constant") & beats("logistic", by=0.01)).name
+    "(beats('constant', by=0) and beats('logistic', by=0.01))"
     """
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -28,6 +31,9 @@ def not_worse(margin: float) -> Check[Evaluation]:
 
     It passes when the whole interval of the paired difference lies below the margin, so a candidate that was compared
     on too few rows to tell is refused. Without a champion there is nobody to be worse than.
+
+    >>> not_worse(margin=0.01).name
+    'not_worse(margin=0.01)'
     """
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -45,6 +51,9 @@ def holds_on_slices(margin: float) -> Check[Evaluation]:
     """On no level of a slice is the candidate shown to be worse than the champion by more than `margin` of log loss.
 
     It fails when some level's whole interval lies above the margin, and when no level had enough rows to tell.
+
+    >>> holds_on_slices(margin=0.02).name
+    'holds_on_slices(margin=0.02)'
     """
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:

@@ -56,7 +56,15 @@ class SliceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A candidate, the champion and the baselines on the same rows, paired row by row."""
+    """A candidate, the champion and the baselines on the same rows, paired row by row.
+
+    >>> from everloop import compare
+    >>> found = compare([0.2, 0.7, 0.4, 0.9], [0, 1, 1, 1], baselines={"constant": [0.75] * 4})
+    >>> found.rows, found.positives, list(found.baselines)
+    (4, 3, ['constant'])
+    >>> round(found.metrics()["log_loss"], 3)
+    0.4
+    """
 
     rows: int
     positives: int
@@ -67,6 +75,8 @@ class Evaluation:
     against_champion: Difference | None = None
     against_baselines: Mapping[str, Difference] = field(default_factory=dict)
     slices: tuple[SliceResult, ...] = ()
+    champion_left_out: str = ""
+    """Why there is a champion that could not be judged on these rows; empty when it was, or there is none."""
 
     def metrics(self) -> dict[str, float]:
         """The numbers that a run's record keeps: the candidate's with their intervals, the others' for comparison."""

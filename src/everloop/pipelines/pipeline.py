@@ -22,7 +22,17 @@ _ONLY_STEPS = "a pipeline only calls steps and hands their outputs on; compute i
 
 
 class Pipeline:
-    """The definition of a workflow; its params are the function's arguments, each with a default or asked for."""
+    """The definition of a workflow; its params are the function's arguments, each with a default or asked for.
+
+    >>> from everloop import step
+    >>> @step
+    ... def train(trees: int) -> float: ...
+    >>> def keep_fresh(trees: int = 60) -> None:
+    ...     train(trees)
+    >>> workflow = Pipeline(keep_fresh)
+    >>> workflow.name, workflow.fill({})
+    ('keep_fresh', {'trees': 60})
+    """
 
     def __init__(self, function: Callable[..., None]) -> None:
         if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
@@ -122,7 +132,17 @@ class Pipeline:
 
 
 def pipeline(function: Callable[..., None]) -> Pipeline:
-    """Make a function that calls steps a pipeline."""
+    """Make a function that calls steps a pipeline.
+
+    >>> from everloop import step
+    >>> @step
+    ... def train(trees: int) -> float: ...
+    >>> @pipeline
+    ... def keep_fresh(trees: int = 60) -> None:
+    ...     train(trees)
+    >>> [node.name for node in keep_fresh.graph.nodes]
+    ['train']
+    """
     return Pipeline(function)
 
 
@@ -130,6 +150,19 @@ def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> No
     """Inside a pipeline: register the model a step made, with the verdict of its gate.
 
     A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias.
+
+    >>> from everloop import Model, step
+    >>> churn = RegisteredModel("churn")
+    >>> @step
+    ... def train() -> Model: ...
+    >>> @step
+    ... def evaluate(candidate: Model) -> CheckResult: ...
+    >>> @pipeline
+    ... def keep_fresh() -> None:
+    ...     candidate = train()
+    ...     register(churn, candidate, evaluate(candidate))
+    >>> keep_fresh.graph.nodes[-1].name
+    'register'
     """
     drawing = tracing.current()
     if drawing is None:

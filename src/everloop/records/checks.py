@@ -11,7 +11,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The answer to one check, with the reason a person reads and the answers it is made of."""
+    """The answer to one check, with the reason a person reads and the answers it is made of.
+
+    >>> parts = (
+    ...     CheckResult(name="auc >= 0.7", passed=True, because="0.8"),
+    ...     CheckResult(name="beats('constant')", passed=False, because="it is worse"),
+    ... )
+    >>> [part.because for part in CheckResult(name="gate", passed=False, because="", parts=parts).failed()]
+    ['it is worse']
+    """
 
     name: str
     passed: bool
