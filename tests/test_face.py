@@ -1,7 +1,11 @@
 """What a user sees of everloop: every public name has an example, none of 0.1 is left, and importing it costs nothing."""
 
+import ast
+import io
 import subprocess
 import sys
+import tokenize
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +47,44 @@ def test_importing_it_loads_no_large_library() -> None:
 def test_its_version_is_that_of_the_package() -> None:
     """Read when it is asked for."""
     assert ev.__version__.count(".") == 2  # type: ignore[attr-defined]
+
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def code_lines(source: str) -> int:
+    """Lines that hold code: no blank one, no comment, no docstring."""
+    silent = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    spans = (range(token.start[0], token.end[0] + 1) for token in tokens if token.type not in silent)
+    lines = {line for span in spans for line in span}
+    for node in ast.walk(ast.parse(source)):
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and ast.get_docstring(node) is not None
+        ):
+            told = node.body[0]
+            assert told.end_lineno is not None
+            lines -= set(range(told.lineno, told.end_lineno + 1))
+    return len(lines)
+
+
+@pytest.mark.parametrize(("example", "most"), [("starter/churn.py", 45), ("flights/flights.py", 150)])
+def test_the_whole_loop_is_declared_in_few_lines(example: str, most: int) -> None:
+    """A project is one file that can be read from top to bottom."""
+    assert code_lines((EXAMPLES / example).read_text()) <= most
+
+
+def test_lines_of_code_are_counted_as_people_count_them() -> None:
+    """What stands in brackets over three lines is three lines."""
+    source = (
+        '"""What.\n\nWhy."""\n\n# so\ndef f(\n    x,  # this\n):\n    """How."""\n    return """a\n\nb"""\n'
+    )
+    assert code_lines(source) == 3 + 3
