@@ -47,9 +47,11 @@ def split(rows: pa.Table, test_days: int) -> ev.Split:
 
 @ev.step
 def train(rows: pa.Table, trees: int, seed: int) -> ev.Model:
-    """Gradient-boosted trees, the same on every machine."""
+    """Gradient-boosted trees."""
     estimator = LGBMClassifier(n_estimators=trees, num_leaves=7, min_child_samples=30, random_state=seed)
-    estimator.set_params(n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1)
+    estimator.set_params(
+        n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1
+    )  # the same everywhere
     return ev.fit(estimator, rows, inputs=INPUTS, label="left", time="renews_at")
 
 
