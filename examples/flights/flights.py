@@ -106,9 +106,8 @@ def split(rows: pa.Table, test_days: int) -> ev.Split:
 def train(rows: pa.Table, trees: int, seed: int) -> ev.Model:
     """Gradient-boosted trees."""
     estimator = LGBMClassifier(n_estimators=trees, num_leaves=15, min_child_samples=100, random_state=seed)
-    estimator.set_params(
-        n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1
-    )  # the same everywhere
+    # The same trees, in the same words, on every machine.
+    estimator.set_params(n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1)
     return ev.fit(
         estimator,
         rows,

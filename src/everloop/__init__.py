@@ -5,6 +5,7 @@ top; see `everloop init`.
 """
 
 from importlib import import_module
+from sys import modules
 from typing import TYPE_CHECKING
 
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
@@ -111,7 +112,8 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         return import_module("importlib.metadata").version("everloop")
     if name not in _ON_FIRST_USE:
-        raise AttributeError(f"module 'everloop' has no attribute {name!r}")
+        # With these two Python guesses what was meant.
+        raise AttributeError(f"module 'everloop' has no attribute {name!r}", name=name, obj=modules[__name__])
     return getattr(import_module(_ON_FIRST_USE[name]), name)
 
 
