@@ -14,8 +14,8 @@ from pathlib import Path
 
 from everloop.loop.firings import run_on_demand
 from everloop.pipelines.pipeline import Pipeline
+from everloop.pipelines.scheduler import silent
 from everloop.pipelines.steps import step
-from everloop.pipelines.walk import silent
 from everloop.pipelines.worker import Worker
 from everloop.records.runs import RunState
 from everloop.settings import Settings

@@ -86,7 +86,7 @@ BODIES = [
     ("say(text=f'{days} days')", "a pipeline cannot branch on param days"),
     ("if load(rows): say('a')", "a pipeline cannot branch on the output of step load"),
     ("if count(load(rows)) == 3: say('a')", "a pipeline cannot branch on the output of step count"),
-    ("if days > 3: say('a')", "cannot be drawn"),
+    ("if days > 3: say('a')", "cannot be traced"),
     ("for part in load(rows): say('a')", "is one value; only a NamedTuple can be taken apart"),
     ("halve(load(rows)).nothing", "has no 'nothing'"),
     ("halve(load(rows)).train.train", "has no 'train'"),
@@ -104,7 +104,7 @@ BODIES = [
         "m = train(load(rows)); register(late, m, judge(m)); register(late, m, judge(m))",
         "called twice for model 'late'",
     ),
-    ("1 / 0", "cannot be drawn: division by zero"),
+    ("1 / 0", "cannot be traced: division by zero"),
     ("nowhere(rows)", "name 'nowhere' is not defined"),
     ("main()", "is called inside a pipeline: a cycle or a sub-pipeline"),
     ("other()", "is called inside a pipeline: a cycle or a sub-pipeline"),
@@ -203,7 +203,7 @@ def test_a_pipeline_and_register_do_nothing_outside(project: Project) -> None:
 
 
 def test_hints_may_be_named_before_they_are_written(project: Project) -> None:
-    """Names in quotes are looked up when the graph is drawn; one that never comes is refused with the step's line."""
+    """Names in quotes are looked up when the graph is traced; one that never comes is refused with the step's line."""
     project.write("""
 @step
 def first() -> "Later":
@@ -248,7 +248,7 @@ def main() -> None:
 
 
 def test_fields_of_a_named_tuple_may_have_any_name(project: Project) -> None:
-    """Also the names that the drawing itself uses for its own things."""
+    """Also the names that the trace itself uses for its own things."""
     project.write("""
 class Parts(NamedTuple):
     node: int

@@ -12,7 +12,7 @@ from everloop.errors import ProjectError
 from everloop.metadata import provenance, runs, steps
 from everloop.pipelines.inputs import dataset_names
 from everloop.pipelines.pipeline import Pipeline
-from everloop.pipelines.walk import Progress, Walk, told
+from everloop.pipelines.scheduler import Progress, Scheduler, describe_error
 from everloop.records.runs import CodeVersion, ModelPin, Run, RunState
 from everloop.registry.aliases import find_alias
 from everloop.registry.model_names import ModelAlias
@@ -33,12 +33,16 @@ def execute(
     started = time.perf_counter()
     try:
         run = _pin(workspace, pipeline, run, code)
-        Walk(workspace=workspace, pipeline=pipeline, run=run, progress=progress).take_all()
+        Scheduler(workspace=workspace, pipeline=pipeline, run=run, progress=progress).run_all()
     except KeyboardInterrupt as error:
-        end(workspace, run, RunState.ABORT, seconds=time.perf_counter() - started, error=told(error))
+        end(
+            workspace, run, RunState.ABORT, seconds=time.perf_counter() - started, error=describe_error(error)
+        )
         raise
     except Exception as error:  # noqa: BLE001 - whatever a user's step raises belongs on the run's record
-        return end(workspace, run, RunState.FAIL, seconds=time.perf_counter() - started, error=told(error))
+        return end(
+            workspace, run, RunState.FAIL, seconds=time.perf_counter() - started, error=describe_error(error)
+        )
     return end(workspace, run, RunState.COMPLETE, seconds=time.perf_counter() - started)
 
 

@@ -1,4 +1,4 @@
-"""The graph of a pipeline: drawn once by calling its function, checked before anything runs."""
+"""The graph of a pipeline: traced once by calling its function, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from everloop.errors import ProjectError
 from everloop.features.views import FeatureService, FeatureView
-from everloop.pipelines.hints import SINGLE, fits, is_record, output_fields, told
+from everloop.pipelines.hints import SINGLE, describe_type, fits, is_record, output_fields
 from everloop.pipelines.steps import Step
 from everloop.records.checks import CheckResult
 from everloop.records.datasets import Dataset
@@ -56,24 +56,24 @@ class Output:
 Input: TypeAlias = Output | Param | Constant | Dataset | ModelAlias | FeatureService
 
 
-class StandIn:
-    """What a pipeline's function holds while it is drawn: to be handed on, or taken apart, and nothing else."""
+class ResultPlaceholder:
+    """What a pipeline's function holds while it is traced: to be handed on, or taken apart, and nothing else."""
 
     __slots__ = ("_source",)
 
     def __init__(self, source: Output | Param) -> None:
         self._source = source
 
-    def __getattr__(self, name: str) -> StandIn:
+    def __getattr__(self, name: str) -> ResultPlaceholder:
         for part in self._parts() if not name.startswith("_") else ():
             if part.field == name:
-                return StandIn(part)
+                return ResultPlaceholder(part)
         raise AttributeError(f"{self!r} has no {name!r}")
 
-    def __iter__(self) -> Iterator[StandIn]:
+    def __iter__(self) -> Iterator[ResultPlaceholder]:
         if not self._parts():
             raise ProjectError(f"{self!r} is one value; only a NamedTuple can be taken apart.")
-        return map(StandIn, self._parts())
+        return map(ResultPlaceholder, self._parts())
 
     def __repr__(self) -> str:
         if isinstance(self._source, Param):
@@ -98,7 +98,7 @@ class StandIn:
     def _refuse(self) -> NoReturn:
         # Each of these would otherwise answer at once and quietly, with something that is not the value.
         raise ProjectError(
-            f"a pipeline cannot branch on {self!r}, compare it or print it: it is drawn before it runs.",
+            f"a pipeline cannot branch on {self!r}, compare it or print it: it is traced before it runs.",
             next_step="do it inside a step.",
         )
 
@@ -137,7 +137,7 @@ class Graph:
         return tuple(dict.fromkeys(v for v in found if isinstance(v, Dataset | ModelAlias | FeatureService)))
 
 
-class Drawing:
+class Trace:
     """Collects calls of steps while a pipeline's function runs with stand-ins."""
 
     def __init__(self, pipeline: str, params: Mapping[str, Any]) -> None:
@@ -145,7 +145,9 @@ class Drawing:
         self.params = params
         self.nodes: list[Node] = []
 
-    def add_step(self, step: Step[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StandIn | None:
+    def add_step(
+        self, step: Step[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ResultPlaceholder | None:
         """Note a call; returns the stand-in for its result."""
         try:
             bound = step.signature.bind(*args, **kwargs)
@@ -158,7 +160,7 @@ class Drawing:
         self.nodes.append(Node(name=name, step=step, inputs=inputs, returns=returns))
         if not output_fields(returns):
             return None
-        return StandIn(Output(name, _WHOLE if is_record(returns) else SINGLE, returns))
+        return ResultPlaceholder(Output(name, _WHOLE if is_record(returns) else SINGLE, returns))
 
     def add_register(self, step: Step[Any], model: RegisteredModel, inputs: Mapping[str, Any]) -> None:
         """Note that a model is to be registered."""
@@ -186,7 +188,7 @@ class Drawing:
         wanted = step.hints[key]
         if not fits(offered, wanted):
             raise ProjectError(
-                f"step {step.name} ({step.where}) takes {key!r} as {told(wanted)} and is given {told(offered)}.",
+                f"step {step.name} ({step.where}) takes {key!r} as {describe_type(wanted)} and is given {describe_type(offered)}.",
                 next_step="a model may have no champion yet, so write `Model | None`."
                 if isinstance(found, ModelAlias)
                 else "",
@@ -194,7 +196,7 @@ class Drawing:
         return found
 
     def _source(self, step: Step[Any], key: str, value: Any) -> Input:
-        if isinstance(value, StandIn):
+        if isinstance(value, ResultPlaceholder):
             return value._source
         if isinstance(value, Dataset | ModelAlias | FeatureService):
             return value
@@ -233,7 +235,7 @@ class Drawing:
         if not isinstance(value, Output) or not fits(offered, wanted):
             raise ProjectError(
                 f"register takes as {key} the {wanted.__name__} that a step of this pipeline returns, "
-                f"and is given {told(offered)}."
+                f"and is given {describe_type(offered)}."
             )
 
 

@@ -57,7 +57,7 @@ class Inputs:
         """The values themselves; each call makes them anew, so a function that changes one changes nobody else's."""
         return {name: self._value(source) for name, source in node.inputs.items()}
 
-    def forget(self, ahead: Iterable[Node]) -> None:
+    def release(self, ahead: Iterable[Node]) -> None:
         """Let go of tables that no later step reads."""
         later = list(ahead)
         parts = {(part.node, part.field) for node in later for part in node.outputs()}

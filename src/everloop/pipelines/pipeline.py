@@ -1,4 +1,4 @@
-"""A pipeline: a function that calls steps, drawn once and run as often as its triggers say."""
+"""A pipeline: a function that calls steps, traced once and run as often as its triggers say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Drawing, Graph, Param, StandIn
+from everloop.pipelines.graph import Graph, Param, ResultPlaceholder, Trace
 from everloop.pipelines.hints import fits
 from everloop.pipelines.steps import Step
 from everloop.records.checks import CheckResult
@@ -65,17 +65,17 @@ class Pipeline:
     @cached_property
     def graph(self) -> Graph:
         """Its steps; raises ProjectError for anything that cannot work, naming the line."""
-        drawing = Drawing(self.name, {name: kind for name, (kind, _) in self.params.items()})
-        with tracing.drawing_on(drawing):
+        trace = Trace(self.name, {name: kind for name, (kind, _) in self.params.items()})
+        with tracing.tracing_into(trace):
             try:
-                self.function(**{name: StandIn(Param(name)) for name in self.params})
+                self.function(**{name: ResultPlaceholder(Param(name)) for name in self.params})
             except EverloopError as error:
                 raise self._error(error.reason, self._line(error), error.next_step) from error
             except Exception as error:
-                raise self._error(f"it cannot be drawn: {error}.", self._line(error), _ONLY_STEPS) from error
-        if not drawing.nodes:
+                raise self._error(f"it cannot be traced: {error}.", self._line(error), _ONLY_STEPS) from error
+        if not trace.nodes:
             raise self._error("it calls no step.", self.where)
-        return Graph(nodes=tuple(drawing.nodes))
+        return Graph(nodes=tuple(trace.nodes))
 
     def fill(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """All params of a run: what was given, checked, and the defaults."""
@@ -131,13 +131,13 @@ def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> No
 
     A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias.
     """
-    drawing = tracing.current()
-    if drawing is None:
+    trace = tracing.current()
+    if trace is None:
         raise ProjectError(
             f"register ({tracing.called_from()}) works inside a @pipeline, where the run's record vouches for the model.",
             next_step="let a step return the model, and call register in the pipeline.",
         )
-    drawing.add_register(_REGISTER, model, {"candidate": candidate, "verdict": verdict})
+    trace.add_register(_REGISTER, model, {"candidate": candidate, "verdict": verdict})
 
 
 def _contract(candidate: Any, verdict: Any) -> None:

@@ -37,11 +37,11 @@ class Step(Generic[R]):
         _check_written(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
-        """Run it, or, while a pipeline is being drawn, note that it was called."""
-        drawing = tracing.current()
-        if drawing is None:
+        """Run it, or, while a pipeline is being traced, note that it was called."""
+        trace = tracing.current()
+        if trace is None:
             return self.function(*args, **kwargs)
-        return cast(R, drawing.add_step(self, args, kwargs))
+        return cast(R, trace.add_step(self, args, kwargs))
 
     @cached_property
     def hints(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Which pipeline is being drawn right now; nothing when steps are simply called."""
+"""Which pipeline is being traced right now; nothing when steps are simply called."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from everloop.pipelines.graph import Drawing
+    from everloop.pipelines.graph import Trace
 
-_current: ContextVar[Drawing | None] = ContextVar("everloop_drawing", default=None)
+_current: ContextVar[Trace | None] = ContextVar("everloop_trace", default=None)
 _ROOM = str(Path(__file__).parent)
 
 
-def current() -> Drawing | None:
-    """The drawing that calls of steps are added to."""
+def current() -> Trace | None:
+    """The trace that calls of steps are added to."""
     return _current.get()
 
 
 @contextmanager
-def drawing_on(drawing: Drawing | None) -> Iterator[None]:
-    """Add calls of steps to this drawing for the length of a block."""
-    token = _current.set(drawing)
+def tracing_into(trace: Trace | None) -> Iterator[None]:
+    """Add calls of steps to this trace for the length of a block."""
+    token = _current.set(trace)
     try:
         yield
     finally:

@@ -35,7 +35,7 @@ def silent(run: Run, step: StepRun, /) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class Walk:
+class Scheduler:
     """Takes the steps of a pinned run one by one."""
 
     workspace: Workspace
@@ -50,14 +50,14 @@ class Walk:
         artifacts = Artifacts(blobs=self.workspace.blobs, trust=settings.trust, pipeline=self.pipeline.name)
         self.inputs = Inputs(workspace=self.workspace, artifacts=artifacts, run=self.run)
 
-    def take_all(self) -> None:
+    def run_all(self) -> None:
         """Bring every step to its end."""
         nodes = self.pipeline.graph.nodes
         for place, node in enumerate(nodes):
-            self._take(place, node)
-            self.inputs.forget(nodes[place + 1 :])
+            self._run_node(place, node)
+            self.inputs.release(nodes[place + 1 :])
 
-    def _take(self, place: int, node: Node) -> None:
+    def _run_node(self, place: int, node: Node) -> None:
         step = StepRun(
             run_id=self.run.id,
             step=node.name,
@@ -67,22 +67,24 @@ class Walk:
             started_at=self.workspace.now(),
             inputs=self.inputs.read_by(node),
         )
-        known = self._known(step, node)
+        known = self._find_known(step, node)
         if known is None:
             self._run(step, node)
         elif known.run_id == self.run.id:
-            self._note(known)  # finished before a restart
+            self._finish(known)  # finished before a restart
         else:
             self._reuse(step, known)
 
-    def _known(self, step: StepRun, node: Node) -> StepRun | None:
+    def _find_known(self, step: StepRun, node: Node) -> StepRun | None:
         """The same step with the same key, finished: in this run before a restart, or in another run."""
         with self.workspace.database.read() as tx:
             mine = steps.find_step(tx, self.run.id, step.step)
             found = mine if mine is not None and _is_same(mine, step) else None
             if found is None and self._is_cached(node):
                 found = steps.find_completed(tx, step.cache_key)
-        return found if found is not None and all(map(self.inputs.artifacts.there, found.outputs)) else None
+        return (
+            found if found is not None and all(map(self.inputs.artifacts.is_intact, found.outputs)) else None
+        )
 
     def _is_cached(self, node: Node) -> bool:
         return node.step.cache and function_id(node.step.function, self.workspace.settings.root) is not None
@@ -101,12 +103,12 @@ class Walk:
         with self.workspace.database.write() as tx:
             steps.begin_step(tx, self.run, taken)
             steps.end_step(tx, self.workspace, self.run, taken)
-        self._note(taken)
+        self._finish(taken)
 
     def _run(self, step: StepRun, node: Node) -> None:
         with self.workspace.database.write() as tx:
             steps.begin_step(tx, self.run, step)
-        self._tell(step)
+        self._report(step)
         started = time.perf_counter()
         try:
             ended = self._register(step, node, started) if node.registers else self._call(step, node, started)
@@ -114,14 +116,14 @@ class Walk:
             self._fail(step, error, started)
             raise
         # Outside the block: what is committed is true, whatever goes wrong in telling of it.
-        self._note(ended)
+        self._finish(ended)
 
     def _call(self, step: StepRun, node: Node, started: float) -> StepRun:
         outputs = take_apart(self._tried(node), node.returns)
         hints = output_fields(node.returns)
-        kept = [self.inputs.artifacts.save(name, value, hints[name]) for name, value in outputs.items()]
-        self.inputs.tables |= {(step.step, ref.name): table for ref, table in kept if table is not None}
-        refs = tuple(ref for ref, _ in kept)
+        saved = [self.inputs.artifacts.save(name, value, hints[name]) for name, value in outputs.items()]
+        self.inputs.tables |= {(step.step, ref.name): table for ref, table in saved if table is not None}
+        refs = tuple(ref for ref, _ in saved)
         ended = self._ended(step, started, outputs=refs, metrics=metrics_of(outputs))
         with self.workspace.database.write() as tx:
             steps.end_step(tx, self.workspace, self.run, ended)
@@ -173,27 +175,27 @@ class Walk:
         failed = replace(
             step,
             state=RunState.ABORT if isinstance(error, KeyboardInterrupt) else RunState.FAIL,
-            error=told(error),
+            error=describe_error(error),
             ended_at=self.workspace.now(),
             seconds=time.perf_counter() - started,
         )
         with self.workspace.database.write() as tx:
             steps.end_step(tx, self.workspace, self.run, failed)
-        self._tell(failed)
+        self._report(failed)
 
-    def _note(self, step: StepRun) -> None:
+    def _finish(self, step: StepRun) -> None:
         self.done.append(step)
         self.inputs.refs |= {(step.step, ref.name): ref for ref in step.outputs}
-        self._tell(step)
+        self._report(step)
 
-    def _tell(self, step: StepRun) -> None:
+    def _report(self, step: StepRun) -> None:
         try:
             self.progress(self.run, step)
         except Exception as error:  # a closed terminal must not end a run that nobody has to watch
             _logger.warning("progress of run %s cannot be shown", self.run.id, exc_info=error)
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What goes on the record of what failed."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted by hand"
