@@ -188,7 +188,8 @@ class Trace:
         wanted = step.hints[key]
         if not fits(offered, wanted):
             raise ProjectError(
-                f"step {step.name} ({step.where}) takes {key!r} as {describe_type(wanted)} and is given {describe_type(offered)}.",
+                f"step {step.name} ({step.where}) takes {key!r} as {describe_type(wanted)} "
+                f"and is given {describe_type(offered)}.",
                 next_step="a model may have no champion yet, so write `Model | None`."
                 if isinstance(found, ModelAlias)
                 else "",
