@@ -58,13 +58,13 @@ def count(table: pa.Table) -> int:
 @pipeline
 def main() -> None:
     """Reads the rows."""
-    count(rows)
+    count(rows.rows)
 
 
 @pipeline
 def other() -> None:
     """Reads the same rows."""
-    count(rows)
+    count(rows.rows)
 
 
 class Scene:
@@ -441,7 +441,7 @@ def test_an_experiment_is_not_a_release() -> None:
     """By hand, with params of one's own or on older data, a run registers only when it is asked to."""
 
     def asks(month: str, trees: int = 60) -> None:
-        count(rows)
+        count(rows.rows)
 
     flow = Pipeline(asks)
     assert wants_register(flow, {"month": "may"}) and wants_register(flow, {"month": "may", "trees": 60})

@@ -6,16 +6,18 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Graph, Param, ResultPlaceholder, Trace
+from everloop.pipelines.graph import Graph, ResultPlaceholder, Trace
 from everloop.pipelines.hints import fits
-from everloop.pipelines.steps import Step
-from everloop.records.checks import CheckResult
+from everloop.pipelines.sources import Param
 from everloop.records.json import Json
 from everloop.registry.model_names import RegisteredModel
+
+if TYPE_CHECKING:
+    from everloop.models.model import Model
 
 _KINDS = (bool, int, float, str)
 _ONLY_STEPS = "a pipeline only calls steps and hands their outputs on; compute inside a step."
@@ -126,10 +128,11 @@ def pipeline(function: Callable[..., None]) -> Pipeline:
     return Pipeline(function)
 
 
-def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> None:
-    """Inside a pipeline: register the model a step made, with the verdict of its gate.
+def register(model: RegisteredModel, candidate: Model, evaluation: object) -> None:
+    """Inside a pipeline: register the model that a step made, after its gate was asked about what a step evaluated.
 
-    A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias.
+    A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias, and neither
+    can a version of a model that has no gate.
     """
     trace = tracing.current()
     if trace is None:
@@ -137,15 +140,7 @@ def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> No
             f"register ({tracing.called_from()}) works inside a @pipeline, where the run's record vouches for the model.",
             next_step="let a step return the model, and call register in the pipeline.",
         )
-    trace.add_register(_REGISTER, model, {"candidate": candidate, "verdict": verdict})
-
-
-def _contract(candidate: Any, verdict: Any) -> None:
-    """What `register` takes; the engine does the work in the transaction that ends the step."""
-
-
-_contract.__name__ = "register"
-_REGISTER: Step[None] = Step(_contract, cache=False, retries=0)
+    trace.add_register(model, candidate, evaluation)
 
 
 def _checked(what: str, kind: type, value: Json) -> Json:

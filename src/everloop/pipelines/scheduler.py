@@ -1,23 +1,24 @@
-"""One worker's way through the graph of one run; everything that matters is in the database after each step."""
+"""What decides which node of one run is next, and writes down how it went: all that matters is in the database after each.
+
+What must hold when it is killed at any place is shown by tests/pipelines/test_resume.py and tests/test_kill.py.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from everloop.errors import EverloopError, InvalidInput, Refused
+from everloop.errors import EverloopError
 from everloop.metadata import steps
-from everloop.pipelines.artifacts import Artifacts, metrics_of, take_apart
-from everloop.pipelines.graph import Node
-from everloop.pipelines.hints import output_fields
-from everloop.pipelines.identity import function_id
+from everloop.pipelines.artifacts import Artifacts, metrics_of
 from everloop.pipelines.inputs import Inputs
+from everloop.pipelines.kinds import KINDS, Kind, Result
+from everloop.pipelines.nodes import Node
 from everloop.pipelines.pipeline import Pipeline
-from everloop.pipelines.registering import register_model
-from everloop.records.runs import ArtifactRef, Run, RunState, StepRun
+from everloop.records.runs import Run, RunState, StepRun
+from everloop.storage.codec import digest_of
 from everloop.storage.workspace import Workspace
 
 _logger = logging.getLogger(__name__)
@@ -36,14 +37,13 @@ def silent(run: Run, step: StepRun, /) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
-    """Takes the steps of a pinned run one by one."""
+    """Runs the nodes of a pinned run one by one."""
 
     workspace: Workspace
     pipeline: Pipeline
     run: Run
     progress: Progress
     inputs: Inputs = field(init=False)
-    done: list[StepRun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         settings = self.workspace.settings
@@ -51,43 +51,40 @@ class Scheduler:
         self.inputs = Inputs(workspace=self.workspace, artifacts=artifacts, run=self.run)
 
     def run_all(self) -> None:
-        """Bring every step to its end."""
-        nodes = self.pipeline.graph.nodes
+        """Bring every node to its end."""
+        nodes = self.pipeline.graph.nodes_for(register=self.run.register)
         for place, node in enumerate(nodes):
             self._run_node(place, node)
             self.inputs.release(nodes[place + 1 :])
 
     def _run_node(self, place: int, node: Node) -> None:
+        kind = KINDS[type(node)]
         step = StepRun(
             run_id=self.run.id,
             step=node.name,
             position=place,
             state=RunState.RUNNING,
-            cache_key=self.inputs.key(node),
+            cache_key=digest_of(kind.key(node, self.inputs)),
             started_at=self.workspace.now(),
             inputs=self.inputs.read_by(node),
         )
-        known = self._find_known(step, node)
+        known = self._find_known(step, is_cached=kind.is_cached(node, self.inputs))
         if known is None:
-            self._run(step, node)
+            self._run(step, node, kind)
         elif known.run_id == self.run.id:
-            self._finish(known)  # finished before a restart
+            self._finish(known)  # done before a restart
         else:
             self._reuse(step, known)
 
-    def _find_known(self, step: StepRun, node: Node) -> StepRun | None:
+    def _find_known(self, step: StepRun, *, is_cached: bool) -> StepRun | None:
         """The same step with the same key, finished: in this run before a restart, or in another run."""
         with self.workspace.database.read() as tx:
             mine = steps.find_step(tx, self.run.id, step.step)
             found = mine if mine is not None and _is_same(mine, step) else None
-            if found is None and self._is_cached(node):
+            if found is None and is_cached:
                 found = steps.find_completed(tx, step.cache_key)
-        return (
-            found if found is not None and all(map(self.inputs.artifacts.is_intact, found.outputs)) else None
-        )
-
-    def _is_cached(self, node: Node) -> bool:
-        return node.step.cache and function_id(node.step.function, self.workspace.settings.root) is not None
+        is_intact = found is not None and all(map(self.inputs.artifacts.is_intact, found.outputs))
+        return found if is_intact else None
 
     def _reuse(self, step: StepRun, known: StepRun) -> None:
         """Take the outputs of another run's step."""
@@ -105,71 +102,44 @@ class Scheduler:
             steps.end_step(tx, self.workspace, self.run, taken)
         self._finish(taken)
 
-    def _run(self, step: StepRun, node: Node) -> None:
+    def _run(self, step: StepRun, node: Node, kind: Kind[Any]) -> None:
         with self.workspace.database.write() as tx:
             steps.begin_step(tx, self.run, step)
         self._report(step)
         started = time.perf_counter()
         try:
-            ended = self._register(step, node, started) if node.registers else self._call(step, node, started)
+            result = kind.run(node, self.inputs)
+            made = self._save(step, node, result)
+            if result.refusal is not None:
+                step = made  # what was found is kept with the refusal
+                raise result.refusal
+            ended = self._end(made, result, started)
         except BaseException as error:
             self._fail(step, error, started)
             raise
         # Outside the block: what is committed is true, whatever goes wrong in telling of it.
         self._finish(ended)
 
-    def _call(self, step: StepRun, node: Node, started: float) -> StepRun:
-        outputs = take_apart(self._tried(node), node.returns)
-        hints = output_fields(node.returns)
-        saved = [self.inputs.artifacts.save(name, value, hints[name]) for name, value in outputs.items()]
+    def _save(self, step: StepRun, node: Node, result: Result) -> StepRun:
+        hints = node.outputs
+        saved = [
+            self.inputs.artifacts.save(name, value, hints[name]) for name, value in result.outputs.items()
+        ]
         self.inputs.tables |= {(step.step, ref.name): table for ref, table in saved if table is not None}
-        refs = tuple(ref for ref, _ in saved)
-        ended = self._ended(step, started, outputs=refs, metrics=metrics_of(outputs))
-        with self.workspace.database.write() as tx:
-            steps.end_step(tx, self.workspace, self.run, ended)
-        return ended
+        return replace(step, outputs=tuple(ref for ref, _ in saved), metrics=metrics_of(result.outputs))
 
-    def _tried(self, node: Node) -> object:
-        for left in range(node.step.retries, -1, -1):
-            try:
-                return node.step.function(**self.inputs.arguments(node))
-            except (Refused, InvalidInput):
-                raise  # an answer; asking again gives the same one
-            except SystemExit as error:
-                # It would end the worker with the run still open, and the next worker likewise.
-                raise EverloopError(f"the step asked its process to exit with {error.code!r}.") from error
-            except Exception as error:
-                if left == 0:
-                    raise
-                _logger.warning("step %s of run %s is tried again", node.name, self.run.id, exc_info=error)
-        raise AssertionError("the last try has returned or raised")
-
-    def _register(self, step: StepRun, node: Node, started: float) -> StepRun:
-        """Version, alias and step end in one transaction: killed before it, nothing; after it, all."""
-        given = self.inputs.arguments(node)
-        metrics = {name: value for done in self.done for name, value in done.metrics.items()}
-        ended = self._ended(step, started)
-        with self.workspace.database.write() as tx:
-            register_model(tx, self.workspace, self.run, node, given, artifacts=step.inputs, metrics=metrics)
-            steps.end_step(tx, self.workspace, self.run, ended)
-        return ended
-
-    def _ended(
-        self,
-        step: StepRun,
-        started: float,
-        *,
-        outputs: tuple[ArtifactRef, ...] = (),
-        metrics: Mapping[str, float] | None = None,
-    ) -> StepRun:
-        return replace(
+    def _end(self, step: StepRun, result: Result, started: float) -> StepRun:
+        ended = replace(
             step,
             state=RunState.COMPLETE,
             ended_at=self.workspace.now(),
             seconds=time.perf_counter() - started,
-            outputs=outputs,
-            metrics=metrics or {},
         )
+        with self.workspace.database.write() as tx:
+            if result.write is not None:
+                result.write(tx)
+            steps.end_step(tx, self.workspace, self.run, ended)
+        return ended
 
     def _fail(self, step: StepRun, error: BaseException, started: float) -> None:
         failed = replace(
@@ -184,8 +154,7 @@ class Scheduler:
         self._report(failed)
 
     def _finish(self, step: StepRun) -> None:
-        self.done.append(step)
-        self.inputs.refs |= {(step.step, ref.name): ref for ref in step.outputs}
+        self.inputs.add(step)
         self._report(step)
 
     def _report(self, step: StepRun) -> None:
