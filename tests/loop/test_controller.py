@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from everloop.data.datasets import append
-from everloop.errors import EverloopError, ProjectError
+from everloop.errors import EverloopError, NotFound, ProjectError
 from everloop.loop.controller import Controller
 from everloop.loop.decisions import Decision, Firing
-from everloop.loop.firings import list_firings, run_on_demand
+from everloop.loop.firings import list_firings, run_on_demand, wants_register
 from everloop.loop.triggers import Budget, Trigger, Triggers, on_decay, on_drift, on_new_data, on_schedule
 from everloop.metadata.runs import list_runs
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
-from everloop.pipelines.pipeline import pipeline
+from everloop.pipelines.pipeline import Pipeline, pipeline
 from everloop.pipelines.steps import step
 from everloop.pipelines.worker import Worker
 from everloop.records.datasets import Dataset
@@ -57,13 +58,13 @@ def count(table: pa.Table) -> int:
 @pipeline
 def main() -> None:
     """Reads the rows."""
-    count(rows)
+    count(rows.rows)
 
 
 @pipeline
 def other() -> None:
     """Reads the same rows."""
-    count(rows)
+    count(rows.rows)
 
 
 class Scene:
@@ -105,11 +106,19 @@ class Scene:
         with self.workspace.database.write() as tx:
             ledger.append(tx, event)
 
-    def ask(self, key: str) -> Run:
+    def ask(self, key: str, *, register: bool = True, data: Mapping[str, int] | None = None) -> Run:
         """Somebody asks for a run."""
         with self.workspace.database.write() as tx:
             return run_on_demand(
-                tx, self.workspace, pipeline="main", params={}, who="ann", reason="to see", key=key
+                tx,
+                self.workspace,
+                pipeline="main",
+                params={},
+                who="ann",
+                reason="to see",
+                key=key,
+                register=register,
+                data=data,
             )
 
     def work(self) -> list[Run]:
@@ -376,6 +385,70 @@ def test_an_alarm_that_is_older_than_a_complete_run_is_answered(scene: Scene) ->
     by_drift(scene)
     controller.tick()
     assert len(scene.runs()) == 3
+
+
+EXPERIMENTS: list[dict[str, Any]] = [{"register": False}, {"data": {"rows": 0}}]
+
+
+@pytest.mark.parametrize("how", EXPERIMENTS, ids=["registers nothing", "reads old data"])
+def test_an_experiment_answers_no_reason(scene: Scene, how: dict[str, Any]) -> None:
+    """It has made no model fresh: new data and an alarm start their run beside it, and do not join it in the queue."""
+    by_data(scene)
+    by_drift(scene)
+    experiment = scene.ask("an experiment", **how)
+    scene.now += HOUR
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs))
+    controller.tick()
+    assert len(scene.runs()) == 3
+    found = [firing for firing in scene.firings() if firing.kind != "on_demand"]
+    assert sorted(firing.decision.value for firing in found) == ["coalesced", "started"]
+    assert {firing.run_id for firing in found} == {scene.runs()[-1].id} != {experiment.id}
+
+
+@pytest.mark.parametrize("how", EXPERIMENTS, ids=["registers nothing", "reads old data"])
+def test_a_reason_outlives_an_experiment_that_came_after_it(scene: Scene, how: dict[str, Any]) -> None:
+    """Also when the experiment is complete, and without waiting for it to cool down."""
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs), cooldown=2 * DAY)
+    by_data(scene)
+    by_drift(scene)
+    controller.tick()
+    assert [fate for _, fate in scene.fates()[1:]] == ["waiting", "waiting"]
+    scene.now += DAY
+    scene.ask("an experiment", **how)
+    scene.work()
+    controller.tick()
+    (run,) = scene.runs()[2:]
+    assert run.trigger == "drift" and "50 new rows" in run.reason
+
+
+def test_a_version_that_is_not_there_is_not_asked_for(scene: Scene) -> None:
+    """Nobody waits for a run to fail over it, and nothing is on the ledger."""
+    before = scene.firings()
+    for dataset, version in (("rows", 7), ("strangers", 0)):
+        with pytest.raises(NotFound):
+            scene.ask("old", data={dataset: version})
+    assert (len(scene.runs()), scene.firings()) == (1, before)
+
+
+def test_a_run_that_a_trigger_starts_registers(scene: Scene) -> None:
+    """Nobody experiments through a trigger."""
+    by_drift(scene)
+    scene.controller(on_drift(inputs)).tick()
+    assert scene.runs()[-1].register
+
+
+def test_an_experiment_is_not_a_release() -> None:
+    """By hand, with params of one's own or on older data, a run registers only when it is asked to."""
+
+    def asks(month: str, trees: int = 60) -> None:
+        count(rows.rows)
+
+    flow = Pipeline(asks)
+    assert wants_register(flow, {"month": "may"}) and wants_register(flow, {"month": "may", "trees": 60})
+    assert not wants_register(flow, {"month": "may", "trees": 61})
+    assert not wants_register(flow, {"month": "may"}, data={"rows": 0})
+    assert wants_register(flow, {"month": "may", "trees": 61}, True, data={"rows": 0})
+    assert not wants_register(flow, {"month": "may"}, False)
 
 
 def test_an_alarm_while_a_run_is_queued_is_served_by_it_and_one_during_a_run_waits(scene: Scene) -> None:

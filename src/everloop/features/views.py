@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from everloop.errors import InvalidInput
 from everloop.records.datasets import NAME, Dataset
 from everloop.records.json import Json
+from everloop.records.placeholders import Placeholder
+
+if TYPE_CHECKING:
+    from everloop.features.history import History
 
 _NO_TIME = timedelta(0)
 
@@ -125,6 +129,8 @@ class FeatureView:
     aggregates: tuple[Aggregate, ...]
     ttl: timedelta | None
     """How old the row behind `columns` may be, this age included; aggregates are bounded by their own window."""
+    dataset: Dataset | None = field(compare=False, repr=False)
+    """The declaration of its source, where that was given and not only its name."""
 
     def __init__(
         self,
@@ -147,6 +153,7 @@ class FeatureView:
         object.__setattr__(self, "columns", _tuple(columns))
         object.__setattr__(self, "aggregates", tuple(aggregates))
         object.__setattr__(self, "ttl", ttl)
+        object.__setattr__(self, "dataset", source if isinstance(source, Dataset) else None)
         self._check_names()
         self._check_times()
         self._check_source(source)
@@ -252,6 +259,16 @@ class FeatureService:
         return tuple(feature for view in self.views for feature in view.features)
 
     @property
+    def history(self) -> History:
+        """What a pipeline hands to a step: the features of every moment, as far as the run's versions reach.
+
+        >>> planes = FeatureView("plane", source="planes", join_key="id", event_time=None, columns=["seats"])
+        >>> FeatureService("late", [planes]).history
+        the history of feature service late
+        """
+        return cast("History", ServiceHistory(self))
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The names of the datasets that it reads, once each."""
         return tuple(dict.fromkeys(view.source for view in self.views))
@@ -274,6 +291,16 @@ class FeatureService:
             raise InvalidInput(f"Service {self.name!r} has no view.", next_step="name at least one.")
         _once([view.name for view in self.views], f"Service {self.name!r} names the view")
         _once(self.features, f"Service {self.name!r} makes the feature")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServiceHistory(Placeholder):
+    """The history of a feature service over the versions of its datasets that a run reads."""
+
+    service: FeatureService
+
+    def __repr__(self) -> str:
+        return f"the history of feature service {self.service.name}"
 
 
 def duplicates(service: FeatureService) -> tuple[str, ...]:

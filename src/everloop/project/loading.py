@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import TypeVar
 
 from everloop.errors import EverloopError, NotFound, ProjectError
+from everloop.features.views import ServiceHistory
 from everloop.loop.triggers import Decay, Drift, NewData, Triggers
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
 from everloop.pipelines.pipeline import Pipeline
-from everloop.records.datasets import Dataset
+from everloop.records.datasets import Dataset, DatasetRows
 from everloop.rollout.endpoint import Endpoint
 from everloop.settings import Settings, find_root, load_settings
 
@@ -177,9 +178,9 @@ def _check_datasets(project: Project) -> None:
 
 def _read_by(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for source in pipeline.graph.sources():
-        if isinstance(source, Dataset):
-            yield f"pipeline {pipeline.name}", source.name
-        for view in getattr(source, "views", ()):
+        if isinstance(source, DatasetRows):
+            yield f"pipeline {pipeline.name}", source.dataset.name
+        for view in source.service.views if isinstance(source, ServiceHistory) else ():
             yield f"feature view {view.name!r}", view.source
 
 

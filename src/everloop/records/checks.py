@@ -58,12 +58,12 @@ class Check(Generic[T]):
         """Ask it of a value."""
         try:
             answer = self.ask(value)
+            if isinstance(answer, CheckResult):
+                return answer
+            passed, because = answer
+            return CheckResult(name=self.name, passed=bool(passed), because=str(because))
         except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
             return CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
-        if isinstance(answer, CheckResult):
-            return answer
-        passed, because = answer
-        return CheckResult(name=self.name, passed=bool(passed), because=because)
 
     def __and__(self, other: Check[T]) -> Check[T]:
         return _join(self, other, "and", all)

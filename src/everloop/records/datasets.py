@@ -6,9 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from everloop.errors import InvalidInput
+from everloop.records.placeholders import Placeholder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -192,6 +196,17 @@ class Dataset:
         object.__setattr__(self, "files", files)
         self._check()
 
+    @property
+    def rows(self) -> pa.Table:
+        """What a pipeline hands to a step: the rows of the version that the run reads, as a table.
+
+        Outside of a run there is no such version, and this only names what it will be.
+
+        >>> Dataset("flights", keys="id", event_time=None).rows
+        the rows of dataset flights
+        """
+        return cast("pa.Table", DatasetRows(self))
+
     def declared(self) -> tuple[str, ...]:
         """Every column that this declaration names, once each."""
         times = (time for time in (self.event_time, self.created_time) if time is not None)
@@ -222,6 +237,16 @@ class Dataset:
                     f"Dataset {self.name!r} expects {expectation!r}, which is no expectation.",
                     next_step="use between, one_of, not_null or unique.",
                 )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DatasetRows(Placeholder):
+    """The rows of a dataset at the version that a run reads."""
+
+    dataset: Dataset
+
+    def __repr__(self) -> str:
+        return f"the rows of dataset {self.dataset.name}"
 
 
 def _column(name: str) -> str:

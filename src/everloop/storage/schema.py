@@ -22,10 +22,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -149,6 +150,7 @@ runs = Table(
     Column("code", JsonText),
     Column("environment", String(64)),
     Column("error", Text),
+    Column("register", Boolean, nullable=False, server_default=true()),
     Index("ix_runs_pipeline_requested_at", "pipeline", "requested_at"),
     Index("ix_runs_state", "state"),
 )
@@ -169,6 +171,15 @@ run_datasets = Table(
     Column("version", Integer, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Index("ix_run_datasets_dataset_version", "dataset", "version"),
+)
+
+# Versions that a run was asked to read, before it has read anything.
+run_pins = Table(
+    "run_pins",
+    tables,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("dataset", String(100), primary_key=True),
+    Column("version", Integer, nullable=False),
 )
 
 run_models = Table(
