@@ -33,7 +33,7 @@ import pyarrow as pa
 
 from everloop.demo.world import MONTHS, World
 from everloop.features.history import historical_features
-from everloop.features.views import FeatureService, FeatureView, count, mean, share
+from everloop.features.views import Aggregate, FeatureService, FeatureView
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def late(options: Options) -> FeatureService:
 
 def windowed(options: Options) -> FeatureService:
     """A day's mean and count."""
-    aggregates = [mean("x0", over=DAY), count(over=DAY)]
+    aggregates = [Aggregate("x0", "mean", over=DAY), Aggregate(None, "count", over=DAY)]
     view = FeatureView("a", source="a", join_key="id", event_time="event", aggregates=aggregates)
     return FeatureService("windowed", [view])
 
@@ -139,7 +139,11 @@ def flights(options: Options) -> FeatureService:
     recent = [
         aggregate
         for over in (6 * HOUR, 24 * HOUR)
-        for aggregate in (share("late", over=over), mean("arrival_delay", over=over), count(over=over))
+        for aggregate in (
+            Aggregate("late", "share", over=over),
+            Aggregate("arrival_delay", "mean", over=over),
+            Aggregate(None, "count", over=over),
+        )
     ]
     views = [
         FeatureView(name, source="flights", join_key=name, event_time="landed_at", aggregates=recent)

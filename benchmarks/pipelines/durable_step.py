@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from everloop.loop.firings import run_on_demand
+from everloop.pipelines.engine import silent
 from everloop.pipelines.pipeline import Pipeline
 from everloop.pipelines.steps import step
-from everloop.pipelines.walk import silent
 from everloop.pipelines.worker import Worker
 from everloop.records.runs import RunState
 from everloop.settings import Settings

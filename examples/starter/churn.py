@@ -13,50 +13,18 @@ Ask it, and tell it later what was true:
 
 from datetime import timedelta
 
-import lightgbm as lgb
 import pyarrow as pa
-import pyarrow.compute as pc
+from lightgbm import LGBMClassifier
 
-from everloop import (
-    Canary,
-    CheckResult,
-    Dataset,
-    DriftMonitor,
-    Endpoint,
-    Evaluation,
-    Model,
-    PerformanceMonitor,
-    RegisteredModel,
-    Split,
-    Triggers,
-    beats,
-    between,
-    categorical_places,
-    compare,
-    constant,
-    decay,
-    drift,
-    infer_signature,
-    matrix,
-    new_data,
-    newest,
-    not_null,
-    not_worse,
-    one_of,
-    pipeline,
-    register,
-    require,
-    schedule,
-    step,
-)
+import everloop as ev
 
 # ---- data: what arrives, and what is expected of every batch ------------------------------------------------
 
-renewals = Dataset(
+renewals = ev.Dataset(
     "renewals",
     keys=["customer", "renews_at"],
     event_time="renews_at",
-    expect=[one_of("plan", "basic", "plus", "team"), between("price", 1, 500), not_null("left")],
+    expect=[ev.one_of("plan", "basic", "plus", "team"), ev.between("price", 1, 500), ev.not_null("left")],
     files="data/*.csv",
 )
 
@@ -64,86 +32,62 @@ renewals = Dataset(
 
 INPUTS = ["plan", "price", "months", "visits", "tickets"]
 
+# ---- the model and its gate: what every version must pass, whoever made it -----------------------------------
+
+churn = ev.RegisteredModel("churn", gate=ev.beats("constant") & ev.not_worse(margin=0.03))
+
 # ---- the training pipeline -----------------------------------------------------------------------------------
 
-churn = RegisteredModel("churn")
-gate = beats("constant") & not_worse(margin=0.03)
 
-
-@step
-def validate(rows: pa.Table) -> pa.Table:
-    """Stop the run if the rows break their promises."""
-    return require(renewals, rows)
-
-
-@step
-def split(rows: pa.Table, test_days: int) -> Split:
+@ev.step
+def split(rows: pa.Table, test_days: int) -> ev.Split:
     """The newest days are for judging, everything before them for learning."""
-    return newest(rows, "renews_at", test_days)
+    return ev.split_by_time(rows, "renews_at", test=timedelta(days=test_days))
 
 
-@step
-def train(rows: pa.Table, trees: int, seed: int) -> Model:
+@ev.step
+def train(rows: pa.Table, trees: int, seed: int) -> ev.Model:
     """Gradient-boosted trees."""
-    signature = infer_signature(rows, inputs=INPUTS, output="left")
-    params = {"objective": "binary", "learning_rate": 0.1, "num_leaves": 7, "min_data_in_leaf": 30}
-    fixed = {"seed": seed, "deterministic": True, "force_row_wise": True, "verbosity": -1}
-    data = lgb.Dataset(
-        matrix(signature, rows), rows["left"].to_numpy(), categorical_feature=categorical_places(signature)
-    )
-    booster = lgb.train(params | fixed, data, num_boost_round=trees)
-    return Model(booster, signature, trained_until=pc.max(rows["renews_at"]).as_py())
+    estimator = LGBMClassifier(n_estimators=trees, num_leaves=7, min_child_samples=30, random_state=seed)
+    # The same trees, in the same words, on every machine.
+    estimator.set_params(n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1)
+    return ev.fit(estimator, rows, inputs=INPUTS, label="left", time="renews_at")
 
 
-@step
-def simple(rows: pa.Table) -> Model:
-    """What every candidate must beat: the share of customers who left."""
-    return constant(rows, label="left", inputs=INPUTS)
-
-
-@step
-def evaluate(candidate: Model, champion: Model | None, baseline: Model, rows: pa.Table) -> Evaluation:
-    """Candidate, champion and baseline on the same newest renewals, which none of them has seen."""
-    return compare(
-        candidate.predict_unseen(rows, time="renews_at"),
-        rows["left"].to_numpy(),
-        champion_scores=None if champion is None else champion.predict_unseen(rows, time="renews_at"),
-        baselines={"constant": baseline.predict(rows)},
-        slices={"plan": rows["plan"].to_pylist()},
+@ev.step
+def evaluate(
+    candidate: ev.Model, champion: ev.Model | None, train_rows: pa.Table, rows: pa.Table
+) -> ev.Evaluation:
+    """Candidate, champion and the share of customers who left, on the newest renewals, which none of them has seen."""
+    return ev.evaluate(
+        candidate, rows, champion=champion, baselines=["constant"], train=train_rows, slices=["plan"]
     )
 
 
-@step
-def judge(evaluation: Evaluation) -> CheckResult:
-    """May it be registered as challenger?"""
-    return gate(evaluation)
-
-
-@pipeline
+@ev.pipeline
 def keep_fresh(test_days: int = 28, trees: int = 60, seed: int = 7) -> None:
     """From the newest data to a registered challenger."""
-    train_rows, test_rows = split(validate(renewals), test_days)
+    train_rows, test_rows = split(renewals.rows, test_days)
     candidate = train(train_rows, trees, seed)
-    evaluation = evaluate(candidate, churn.champion, simple(train_rows), test_rows)
-    register(churn, candidate, judge(evaluation))
+    ev.register(churn, candidate, evaluate(candidate, churn.champion, train_rows, test_rows))
 
 
 # ---- the endpoint: how a challenger becomes champion ---------------------------------------------------------
 
-endpoint = Endpoint("churn", model=churn, rollout=Canary(steps=[20, 50], at_least=100))
+endpoint = ev.Endpoint(model=churn, rollout=ev.Canary(steps=[20, 50], min_requests=100))
 
 # ---- the monitors --------------------------------------------------------------------------------------------
 
-performance = PerformanceMonitor("churn_performance", endpoint, metric="log_loss", worse_by=0.05)
-inputs = DriftMonitor("churn_inputs", endpoint, effect=0.2)
+performance = ev.PerformanceMonitor("churn_performance", endpoint, metric="log_loss", worse_by=0.05)
+inputs = ev.DriftMonitor("churn_inputs", endpoint, effect=0.2)
 
 # ---- the triggers: when to train again -----------------------------------------------------------------------
 
-triggers = Triggers(
+triggers = ev.Triggers(
     keep_fresh,
-    schedule("0 6 1 * *"),
-    new_data(renewals, rows=300),
-    decay(performance),
-    drift(inputs),
+    ev.on_schedule("0 6 1 * *"),
+    ev.on_new_data(renewals, rows=300),
+    ev.on_decay(performance),
+    ev.on_drift(inputs),
     cooldown=timedelta(minutes=10),
 )

@@ -71,7 +71,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from everloop import Dataset, Endpoint, Triggers, new_data, pipeline, step
+from everloop import Dataset, Endpoint, Triggers, on_new_data, pipeline, step
 
 visits = Dataset("visits", keys=["id"], event_time=None, files="data/*.csv")
 
@@ -89,7 +89,7 @@ def look() -> None:
 
 
 endpoint = Endpoint("bought", model="bought")
-triggers = Triggers(look, new_data(visits, rows=1), cooldown=timedelta(0))
+triggers = Triggers(look, on_new_data(visits, rows=1), cooldown=timedelta(0))
 '''
 
 

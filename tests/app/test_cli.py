@@ -305,7 +305,7 @@ def test_a_reader_that_goes_away_is_no_error_to_read_about(trained: Path) -> Non
 def test_only_json_reaches_standard_output(starter: Path) -> None:
     """Whatever the project prints, from Python, from C or from a process of its own, goes to standard error."""
     noise = 'import os, subprocess\nprint("imported")\nos.write(1, b"from C\\n")\nsubprocess.run(["echo", "child"])\n'
-    change(starter / "churn.py", "import lightgbm", f"{noise}import lightgbm")
+    change(starter / "churn.py", "from lightgbm", f"{noise}from lightgbm")
     change(
         starter / "churn.py",
         '    """Gradient-boosted trees."""\n',

@@ -39,20 +39,29 @@ def raising(error: str) -> Break:
     return in_code("# ---- data", f"{error}\n# ---- data")
 
 
-FIRST = 'renewals = Dataset(\n    "renewals"'
-JUDGE = "    register(churn, candidate, judge(evaluation))"
-TRAIN = "train_rows, test_rows = split(validate(renewals), test_days)"
+FIRST = 'renewals = ev.Dataset(\n    "renewals"'
+REGISTER = "    ev.register(churn, candidate, evaluate(candidate, churn.champion, train_rows, test_rows))"
+TRAIN = "train_rows, test_rows = split(renewals.rows, test_days)"
 
 WRONG: dict[str, tuple[Break, str, str]] = {
     "syntax": (in_code("from datetime import timedelta", "def x(:"), r"churn\.py:\d+: SyntaxError", ""),
     "a name that is not there": (
-        in_code("gate = beats", "gate = beets"),
+        in_code("gate=ev.beats", "gate=beets"),
         r"churn\.py:\d+: NameError.*beets",
         "",
     ),
-    "an import that is not there": (in_code("    between,", "    betwen,"), r"churn\.py:\d+: .*betwen", ""),
+    "a name that everloop does not have": (
+        in_code("ev.between(", "ev.betwen("),
+        r"churn\.py:\d+: AttributeError.*betwen",
+        "",
+    ),
+    "an import that is not there": (
+        in_code("import LGBMClassifier", "import LGBMClasifier"),
+        r"churn\.py:\d+: .*LGBMClasifier",
+        "",
+    ),
     "a library that is not there": (
-        in_code("import lightgbm", "import lightgbn"),
+        in_code("from lightgbm", "from lightgbn"),
         r"churn\.py:\d+: No module named 'lightgbn'",
         "pip install lightgbn",
     ),
@@ -79,12 +88,12 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "",
     ),
     "a step without hints": (
-        in_code("def validate(rows: pa.Table)", "def validate(rows)"),
-        r"step validate \(.*churn\.py:\d+\).*'rows'",
+        in_code("def split(rows: pa.Table,", "def split(rows,"),
+        r"step split \(.*churn\.py:\d+\).*'rows'",
         "rows: pa.Table",
     ),
     "a step without a return type": (
-        in_code("test_days: int) -> Split:", "test_days: int):"),
+        in_code("test_days: int) -> ev.Split:", "test_days: int):"),
         r"step split \(.*churn\.py:\d+\).*return type",
         "->",
     ),
@@ -94,8 +103,8 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "",
     ),
     "a step that is not there": (
-        in_code(TRAIN, TRAIN.replace("validate", "validat")),
-        "keep_fresh.*validat",
+        in_code(TRAIN, TRAIN.replace("split(", "splitt(")),
+        "keep_fresh.*splitt",
         "",
     ),
     "steps that do not fit": (
@@ -103,42 +112,47 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "rows",
         "",
     ),
-    "a cycle": (in_code(JUDGE, "    keep_fresh()"), "keep_fresh.*cycle", ""),
+    "a cycle": (in_code(REGISTER, "    keep_fresh()"), "keep_fresh.*cycle", ""),
     "a dataset with no possible name": (
         in_code(FIRST, FIRST.replace('"renewals"', '"Renewals!"')),
         r"churn\.py:\d+: 'Renewals!'",
         "lower-case",
     ),
     "a dataset that nobody declares": (
-        in_code(TRAIN, TRAIN.replace("renewals", 'Dataset("renewal", keys="customer", event_time=None)')),
+        in_code(TRAIN, TRAIN.replace("renewals", 'ev.Dataset("renewal", keys="customer", event_time=None)')),
         "keep_fresh reads dataset 'renewal'",
         "did you mean 'renewals'",
     ),
     "two datasets of one name": (
         in_code(
-            "# ---- features", 'again = Dataset("renewals", keys="id", event_time=None)\n# ---- features'
+            "# ---- features", 'again = ev.Dataset("renewals", keys="id", event_time=None)\n# ---- features'
         ),
         "two datasets named 'renewals'",
         "",
     ),
     "an endpoint of a model that nobody makes": (
-        in_code('Endpoint("churn", model=churn', 'Endpoint("churn", model="chrun"'),
+        in_code("ev.Endpoint(model=churn", 'ev.Endpoint("churn", model="chrun"'),
         "endpoint 'churn' serves model 'chrun'",
         "did you mean 'churn'",
     ),
     "a monitor of an endpoint that nobody declares": (
         in_code(
-            'DriftMonitor("churn_inputs", endpoint', 'DriftMonitor("churn_inputs", Endpoint("c", model=churn)'
+            'DriftMonitor("churn_inputs", endpoint',
+            'DriftMonitor("churn_inputs", ev.Endpoint("c", model=churn)',
         ),
         "monitor 'churn_inputs' watches endpoint 'c'",
         "",
     ),
     "a trigger on a monitor that nobody declares": (
-        in_code("drift(inputs)", 'drift(DriftMonitor("other", endpoint))'),
+        in_code("ev.on_drift(inputs)", 'ev.on_drift(ev.DriftMonitor("other", endpoint))'),
         "drift other",
         "",
     ),
-    "a schedule that is none": (in_code("0 6 1 * *", "0 6 1 *"), r"churn\.py:\d+: schedule", "five fields"),
+    "a schedule that is none": (
+        in_code("0 6 1 * *", "0 6 1 *"),
+        r"churn\.py:\d+: on_schedule",
+        "five fields",
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from everloop.data.datasets import (
     append,
     dataset_names,
     find_latest,
+    get_pin,
     is_settled,
     latest_version,
     list_batches,
@@ -66,6 +67,19 @@ def test_a_sound_batch_becomes_the_next_version(workspace: Workspace, weather: R
         assert (latest_version(tx, "weather").version, latest_version(tx, "weather").rows) == (1, 800)
         assert dataset_names(tx) == ["weather"]
     assert batches(workspace) == {"jan": first, "feb": second}
+
+
+def test_a_version_is_pinned_with_the_rows_that_it_had(workspace: Workspace, weather: Rows) -> None:
+    """One that is not there is not found, and those that are there are named, whatever number was asked for."""
+    for month, key in enumerate(("jan", "feb"), 1):
+        append(workspace, WEATHER, weather(month), key=key)
+    with workspace.database.read() as tx:
+        assert [get_pin(tx, "weather", version).rows for version in (0, 1)] == [400, 800]
+        for version in (-1, 2, 10**30):
+            with pytest.raises(NotFound, match=rf"no version {version}\. Next: it has 0 to 1\."):
+                get_pin(tx, "weather", version)
+        with pytest.raises(NotFound, match="dataset nothing has no data yet"):
+            get_pin(tx, "nothing", 0)
 
 
 def test_skewed_columns_stop_the_batch(workspace: Workspace, weather: Rows) -> None:

@@ -17,10 +17,6 @@ from everloop.features.views import (
     FeatureService,
     FeatureView,
     Function,
-    count,
-    mean,
-    share,
-    total,
 )
 
 Row: TypeAlias = dict[str, object]
@@ -99,7 +95,7 @@ def aggregated(aggregate: Aggregate, view: FeatureView, known: Sequence[Row], no
         return len(values)
     if not numbers:
         return None
-    if aggregate.function is Function.TOTAL:
+    if aggregate.function is Function.SUM:
         return exact_sum(numbers)
     return float(exact_sum(numbers)) / len(numbers)
 
@@ -203,14 +199,14 @@ def views(draw: st.DrawFn) -> list[FeatureView]:
             aggregate
             for span in spans
             for aggregate in (
-                count(over=span),
-                count("word", over=span),
-                mean("whole", over=span),
-                total("whole", over=span),
-                mean("real", over=span),
-                total("real", over=span),
-                share("flag", over=span),
-                total("flag", over=span),
+                Aggregate(None, "count", over=span),
+                Aggregate("word", "count", over=span),
+                Aggregate("whole", "mean", over=span),
+                Aggregate("whole", "sum", over=span),
+                Aggregate("real", "mean", over=span),
+                Aggregate("real", "sum", over=span),
+                Aggregate("flag", "share", over=span),
+                Aggregate("flag", "sum", over=span),
             )
         ]
         made.append(
@@ -297,7 +293,11 @@ def test_a_window_depends_on_its_own_rows_alone(
         source="facts",
         join_key="key",
         event_time="event",
-        aggregates=[make("real", over=span) for span in spans for make in (mean, total, count)],
+        aggregates=[
+            Aggregate("real", function, over=span)
+            for span in spans
+            for function in (Function.MEAN, Function.SUM, Function.COUNT)
+        ],
     )
     history = FeatureService("all", [view])
     past = [
@@ -337,7 +337,7 @@ def test_the_number_of_threads_changes_nothing(threads: int) -> None:
             join_key="key",
             event_time="event",
             columns=["real"],
-            aggregates=[mean("real", over=timedelta(hours=hours))],
+            aggregates=[Aggregate("real", "mean", over=timedelta(hours=hours))],
         )
         for hours in (1, 2, 6, 24)
     ]

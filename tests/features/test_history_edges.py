@@ -13,10 +13,7 @@ from everloop.features.views import (
     Aggregate,
     FeatureService,
     FeatureView,
-    count,
-    mean,
-    share,
-    total,
+    Function,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -293,7 +290,7 @@ class TestRowsThatAsk:
                 join_key="key",
                 event_time="event",
                 columns=["x"],
-                aggregates=[count(over=HOUR), total("x", over=HOUR)],
+                aggregates=[Aggregate(None, "count", over=HOUR), Aggregate("x", "sum", over=HOUR)],
             ),
             FeatureView("w", source="s", join_key="key", event_time=None, columns=["x"]),
         ]
@@ -301,8 +298,8 @@ class TestRowsThatAsk:
         source = facts(("a", NOON, 1))
         found = historical_features(service, asking(None, NOON), at="t", sources={"s": source})
         assert found.select(service.features).to_pylist() == [
-            {"v_x": None, "v_count_1h": None, "v_x_total_1h": None, "w_x": None},
-            {"v_x": 1, "v_count_1h": 1, "v_x_total_1h": 1, "w_x": 1},
+            {"v_x": None, "v_count_1h": None, "v_x_sum_1h": None, "w_x": None},
+            {"v_x": 1, "v_count_1h": 1, "v_x_sum_1h": 1, "w_x": 1},
         ]
 
     def test_a_null_moment_is_no_moment_of_1970(self) -> None:
@@ -319,7 +316,11 @@ class TestRowsThatAsk:
             join_key="key",
             event_time="event",
             columns=["x"],
-            aggregates=[mean("x", over=HOUR), count(over=HOUR), total("x", over=HOUR)],
+            aggregates=[
+                Aggregate("x", "mean", over=HOUR),
+                Aggregate(None, "count", over=HOUR),
+                Aggregate("x", "sum", over=HOUR),
+            ],
         )
         full = joined(view, facts(("a", NOON, 1)), asking(NOON))
         empty = joined(view, facts(("a", NOON, 1)), asking())
@@ -336,26 +337,32 @@ class TestRowsThatAsk:
             created_time="created",
             columns=["x"],
             ttl=HOUR,
-            aggregates=[mean("x", over=HOUR), count(over=HOUR), total("x", over=HOUR)],
+            aggregates=[
+                Aggregate("x", "mean", over=HOUR),
+                Aggregate(None, "count", over=HOUR),
+                Aggregate("x", "sum", over=HOUR),
+            ],
         )
         full = joined(view, facts(("a", NOON, 1)), asking(NOON))
         empty = joined(view, facts(), asking(NOON))
         assert empty.schema.equals(full.schema)
         assert empty.select(view.features).to_pylist() == [
-            {"v_x": None, "v_x_mean_1h": None, "v_count_1h": 0, "v_x_total_1h": None}
+            {"v_x": None, "v_x_mean_1h": None, "v_count_1h": 0, "v_x_sum_1h": None}
         ]
 
     def test_a_source_in_which_nothing_ever_happened_knows_nothing(self) -> None:
         """Flights that never landed are never seen."""
         source = facts(("a", None, 1), ("a", None, 2))
         assert newest(source, asking(NOON)) == [None]
-        assert windowed(count(over=HOUR), source, asking(NOON)) == [0]
+        assert windowed(Aggregate(None, "count", over=HOUR), source, asking(NOON)) == [0]
 
     def test_a_row_that_was_never_created_is_never_seen(self) -> None:
         """A null created time means that nobody has heard of it."""
         source = facts(("a", NOON, 1), created=[None])
         assert newest(source, asking(NOON + HOUR), created=True) == [None]
-        assert windowed(count(over=2 * HOUR), source, asking(NOON + HOUR), created=True) == [0]
+        assert windowed(
+            Aggregate(None, "count", over=2 * HOUR), source, asking(NOON + HOUR), created=True
+        ) == [0]
 
 
 class TestTimes:
@@ -389,7 +396,10 @@ class TestTimes:
             source="s",
             join_key="key",
             event_time="event",
-            aggregates=[count(over=TICK), count(over=timedelta.max, name="ever")],
+            aggregates=[
+                Aggregate(None, "count", over=TICK),
+                Aggregate(None, "count", over=timedelta.max, name="ever"),
+            ],
         )
         late = pa.table({"key": ["a", "a"], "t": pa.array([base + 1000, base + 1001], times.type)})
         assert joined(view, source, late).column("v_count_1us").to_pylist() == [1, 0]
@@ -430,30 +440,39 @@ class TestWindows:
         """(at - over, at]: the row of now counts, the row of exactly one hour ago does not."""
         source = facts(("a", NOON, 1))
         moments = asking(NOON - TICK, NOON, NOON + HOUR - TICK, NOON + HOUR)
-        assert windowed(count(over=HOUR), source, moments) == [0, 1, 1, 0]
+        assert windowed(Aggregate(None, "count", over=HOUR), source, moments) == [0, 1, 1, 0]
 
     def test_over_no_rows_count_is_zero_and_the_others_are_null(self) -> None:
         """For unknown keys, null keys and empty windows alike."""
         source = facts(("a", NOON, 1))
         entities = asking(NOON, NOON, NOON - HOUR, keys=["b", None, "a"])
-        assert windowed(count(over=HOUR), source, entities) == [0, 0, 0]
-        for aggregate in (mean("x", over=HOUR), total("x", over=HOUR), share("x", over=HOUR)):
+        assert windowed(Aggregate(None, "count", over=HOUR), source, entities) == [0, 0, 0]
+        for aggregate in (
+            Aggregate("x", "mean", over=HOUR),
+            Aggregate("x", "sum", over=HOUR),
+            Aggregate("x", "share", over=HOUR),
+        ):
             assert windowed(aggregate, source, entities) == [None, None, None]
 
     def test_null_values_are_left_out(self) -> None:
         """A row counts as a row, its null as no value."""
         source = facts(("a", NOON, None), ("a", NOON, 4), ("a", NOON + HOUR, None))
         moments = asking(NOON, NOON + HOUR)
-        assert windowed(count(over=HOUR), source, moments) == [2, 1]
-        assert windowed(count("x", over=HOUR), source, moments) == [1, 0]
-        assert windowed(mean("x", over=HOUR), source, moments) == [4.0, None]
-        assert windowed(total("x", over=HOUR), source, moments) == [4, None]
+        assert windowed(Aggregate(None, "count", over=HOUR), source, moments) == [2, 1]
+        assert windowed(Aggregate("x", "count", over=HOUR), source, moments) == [1, 0]
+        assert windowed(Aggregate("x", "mean", over=HOUR), source, moments) == [4.0, None]
+        assert windowed(Aggregate("x", "sum", over=HOUR), source, moments) == [4, None]
 
     def test_a_late_row_joins_its_window_when_it_is_known(self) -> None:
         """And leaves it by the age of its event."""
         source = facts(("a", NOON, 5), created=[NOON + HOUR])
         moments = asking(NOON, NOON + HOUR, NOON + 2 * HOUR - TICK, NOON + 2 * HOUR)
-        assert windowed(total("x", over=2 * HOUR), source, moments, created=True) == [None, 5, 5, None]
+        assert windowed(Aggregate("x", "sum", over=2 * HOUR), source, moments, created=True) == [
+            None,
+            5,
+            5,
+            None,
+        ]
 
     def test_a_row_known_only_when_it_is_too_old_never_counts(self) -> None:
         """Neither when it comes in nor afterwards, and it takes nothing away from others."""
@@ -464,7 +483,7 @@ class TestWindows:
             created=[NOON + HOUR, NOON + 4 * HOUR, NOON + 3 * HOUR],
         )
         moments = asking(*(NOON + step * HOUR / 2 for step in range(10)))
-        found = windowed(total("x", over=HOUR), source, moments, created=True)
+        found = windowed(Aggregate("x", "sum", over=HOUR), source, moments, created=True)
         assert found == [None] * 6 + [1, 1, None, None]
 
     def test_several_windows_and_functions_of_one_view(self) -> None:
@@ -476,29 +495,29 @@ class TestWindows:
             join_key="key",
             event_time="event",
             aggregates=[
-                share("x", over=day),
-                count(over=HOUR),
-                mean("x", over=HOUR, name="recent"),
-                total("x", over=day),
-                count(over=day),
+                Aggregate("x", "share", over=day),
+                Aggregate(None, "count", over=HOUR),
+                Aggregate("x", "mean", over=HOUR, name="recent"),
+                Aggregate("x", "sum", over=day),
+                Aggregate(None, "count", over=day),
             ],
         )
         source = facts(("a", NOON - 2 * HOUR, True), ("a", NOON, False), ("a", NOON, None))
         found = joined(view, source, asking(NOON)).select(view.features).to_pylist()
         assert found == [
-            {"v_x_share_24h": 0.5, "v_count_1h": 2, "v_recent": 0.0, "v_x_total_24h": 1, "v_count_24h": 3}
+            {"v_x_share_24h": 0.5, "v_count_1h": 2, "v_recent": 0.0, "v_x_sum_24h": 1, "v_count_24h": 3}
         ]
         assert list(found[0]) == list(view.features)
 
     def test_types_of_aggregates(self) -> None:
-        """Counts and totals of whole numbers are whole, means and shares are floats."""
-        makes = {"x": (mean, total, count)}
+        """Counts and sums of whole numbers are whole, means and shares are floats."""
+        functions = (Function.MEAN, Function.SUM, Function.COUNT)
         view = FeatureView(
             "v",
             source="s",
             join_key="key",
             event_time="event",
-            aggregates=[make("x", over=HOUR) for make in makes["x"]],
+            aggregates=[Aggregate("x", function, over=HOUR) for function in functions],
         )
         for values, kind in (
             (pa.array([1], pa.int8()), "int64"),
@@ -513,27 +532,27 @@ class TestWindows:
     def test_anything_can_be_counted_and_only_numbers_summed(self) -> None:
         """A text has no mean."""
         source = facts(("a", NOON, "late"))
-        assert windowed(count("x", over=HOUR), source, asking(NOON)) == [1]
+        assert windowed(Aggregate("x", "count", over=HOUR), source, asking(NOON)) == [1]
         with pytest.raises(InvalidInput, match="column 'x' is string and no number"):
-            windowed(mean("x", over=HOUR), source, asking(NOON))
+            windowed(Aggregate("x", "mean", over=HOUR), source, asking(NOON))
 
     def test_a_share_of_something_else_than_true_and_false_is_refused(self) -> None:
         """A mean delay is no share, also where the odd value lies outside every window."""
         source = facts(("a", NOON, 2))
         with pytest.raises(InvalidInput, match="more than 0 and 1"):
-            windowed(share("x", over=HOUR), source, asking(NOON - HOUR))
+            windowed(Aggregate("x", "share", over=HOUR), source, asking(NOON - HOUR))
 
-    def test_a_total_that_does_not_fit_is_refused(self) -> None:
+    def test_a_sum_that_does_not_fit_is_refused(self) -> None:
         """Its mean is still right."""
         source = facts(("a", NOON, 2**63 - 1), ("a", NOON, 2**63 - 1))
-        assert windowed(mean("x", over=HOUR), source, asking(NOON)) == [float(2**63)]
+        assert windowed(Aggregate("x", "mean", over=HOUR), source, asking(NOON)) == [float(2**63)]
         with pytest.raises(InvalidInput, match="does not fit in 64 bits"):
-            windowed(total("x", over=HOUR), source, asking(NOON))
+            windowed(Aggregate("x", "sum", over=HOUR), source, asking(NOON))
 
     def test_nan_counts_in_its_own_window_only(self) -> None:
         """One broken value does not spoil the rest of history."""
         source = facts(("a", NOON, float("nan")), ("a", NOON + 2 * HOUR, 1.5))
-        found = windowed(mean("x", over=HOUR), source, asking(NOON, NOON + 2 * HOUR))
+        found = windowed(Aggregate("x", "mean", over=HOUR), source, asking(NOON, NOON + 2 * HOUR))
         assert str(found) == "[nan, 1.5]"
 
 

@@ -16,19 +16,16 @@ from everloop.features.views import (
     Aggregate,
     FeatureService,
     FeatureView,
-    count,
+    Function,
     duplicates,
-    mean,
-    share,
     span_label,
-    total,
 )
 from everloop.records.datasets import Dataset
 
 HOUR = timedelta(hours=1)
 
 
-def weather(name: str = "weather", description: str = "", **changes: object) -> FeatureView:
+def weather(name: str = "weather", **changes: object) -> FeatureView:
     """A view of the usual kind."""
     usual: dict[str, object] = {
         "source": "weather",
@@ -36,9 +33,8 @@ def weather(name: str = "weather", description: str = "", **changes: object) -> 
         "event_time": "observed_at",
         "created_time": "published_at",
         "columns": ["temp", "wind"],
-        "aggregates": [mean("temp", over=6 * HOUR), count(over=HOUR)],
+        "aggregates": [Aggregate("temp", "mean", over=6 * HOUR), Aggregate(None, "count", over=HOUR)],
         "ttl": 3 * HOUR,
-        "description": description,
     }
     return FeatureView(name, **(usual | changes))  # type: ignore[arg-type]
 
@@ -56,8 +52,13 @@ class TestFeatureView:
 
     def test_features_are_named_after_view_column_function_and_span(self) -> None:
         """Columns first, then aggregates, each in the order given."""
-        view = weather(aggregates=[total("rain", over=48 * HOUR), share("fog", over=HOUR, name="foggy")])
-        assert view.features == ("weather_temp", "weather_wind", "weather_rain_total_2d", "weather_foggy")
+        view = weather(
+            aggregates=[
+                Aggregate("rain", "sum", over=48 * HOUR),
+                Aggregate("fog", "share", over=HOUR, name="foggy"),
+            ]
+        )
+        assert view.features == ("weather_temp", "weather_wind", "weather_rain_sum_2d", "weather_foggy")
 
     def test_it_tells_what_it_reads(self) -> None:
         """Keys, times, columns and what is summed, once each, so that nothing else need be loaded."""
@@ -107,14 +108,24 @@ class TestAggregates:
     def test_a_window_is_longer_than_nothing(self, over: object) -> None:
         """And is a timedelta: a lone number has no unit."""
         with pytest.raises(InvalidInput, match="no window"):
-            mean("temp", over=over)  # type: ignore[arg-type]
+            Aggregate("temp", "mean", over=over)  # type: ignore[arg-type]
 
     def test_names_are_checked(self) -> None:
         """Of the column and of the feature."""
         with pytest.raises(InvalidInput, match="no column name"):
-            mean("", over=HOUR)
+            Aggregate("", "mean", over=HOUR)
         with pytest.raises(InvalidInput, match="no name for a feature"):
-            count(over=HOUR, name="How many?")
+            Aggregate(None, "count", over=HOUR, name="How many?")
+
+    def test_a_function_is_one_of_four_words(self) -> None:
+        """And what is no count is one of a column."""
+        with pytest.raises(
+            InvalidInput, match=r"no aggregate 'total'\. Next: use one of mean, sum, count, share"
+        ):
+            Aggregate("temp", "total", over=HOUR)  # type: ignore[arg-type]
+        for function in ("mean", "sum", "share"):
+            with pytest.raises(InvalidInput, match=f"a {function} is one of a column"):
+                Aggregate(None, Function(function), over=HOUR)
 
     @given(st.lists(st.timedeltas(min_value=timedelta(microseconds=1)), min_size=2, max_size=2, unique=True))
     def test_spans_that_differ_have_labels_that_differ(self, spans: list[timedelta]) -> None:
@@ -198,10 +209,6 @@ class TestDefinition:
             ],
         }
 
-    def test_what_decides_no_value_is_not_in_it(self) -> None:
-        """A better description makes no new definition."""
-        assert weather(description="hourly").definition() == weather().definition()
-
     @pytest.mark.parametrize(
         "changes",
         [
@@ -211,9 +218,19 @@ class TestDefinition:
             {"event_time": "published_at"},
             {"created_time": None},
             {"columns": ["wind", "temp"]},
-            {"aggregates": [mean("temp", over=6 * HOUR)]},
-            {"aggregates": [mean("temp", over=6 * HOUR + timedelta(microseconds=1)), count(over=HOUR)]},
-            {"aggregates": [mean("temp", over=6 * HOUR, name="t"), count(over=HOUR)]},
+            {"aggregates": [Aggregate("temp", "mean", over=6 * HOUR)]},
+            {
+                "aggregates": [
+                    Aggregate("temp", "mean", over=6 * HOUR + timedelta(microseconds=1)),
+                    Aggregate(None, "count", over=HOUR),
+                ]
+            },
+            {
+                "aggregates": [
+                    Aggregate("temp", "mean", over=6 * HOUR, name="t"),
+                    Aggregate(None, "count", over=HOUR),
+                ]
+            },
             {"ttl": None},
             {"ttl": timedelta(0)},
         ],
@@ -226,8 +243,11 @@ class TestDefinition:
 class TestDuplicates:
     def test_the_same_view_under_another_name_is_reported(self) -> None:
         """Whatever its features are called and in whatever order its parts stand."""
-        renamed: list[Aggregate] = [count(over=HOUR, name="n"), mean("temp", over=6 * HOUR, name="t")]
-        twin = weather("wx", columns=["wind", "temp"], aggregates=renamed, description="a twin")
+        renamed: list[Aggregate] = [
+            Aggregate(None, "count", over=HOUR, name="n"),
+            Aggregate("temp", "mean", over=6 * HOUR, name="t"),
+        ]
+        twin = weather("wx", columns=["wind", "temp"], aggregates=renamed)
         service = FeatureService("late", [weather(), twin, weather("third")])
         assert duplicates(service) == (
             "View 'wx' repeats view 'weather'.",

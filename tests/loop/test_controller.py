@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from everloop.data.datasets import append
-from everloop.errors import EverloopError, ProjectError
+from everloop.errors import EverloopError, NotFound, ProjectError
 from everloop.loop.controller import Controller
 from everloop.loop.decisions import Decision, Firing
-from everloop.loop.firings import list_firings, run_on_demand
-from everloop.loop.triggers import Trigger, Triggers, decay, drift, new_data, schedule
+from everloop.loop.firings import list_firings, run_on_demand, wants_register
+from everloop.loop.triggers import Budget, Trigger, Triggers, on_decay, on_drift, on_new_data, on_schedule
 from everloop.metadata.runs import list_runs
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
-from everloop.pipelines.pipeline import pipeline
+from everloop.pipelines.pipeline import Pipeline, pipeline
 from everloop.pipelines.steps import step
 from everloop.pipelines.worker import Worker
 from everloop.records.datasets import Dataset
@@ -57,13 +58,13 @@ def count(table: pa.Table) -> int:
 @pipeline
 def main() -> None:
     """Reads the rows."""
-    count(rows)
+    count(rows.rows)
 
 
 @pipeline
 def other() -> None:
     """Reads the same rows."""
-    count(rows)
+    count(rows.rows)
 
 
 class Scene:
@@ -77,7 +78,7 @@ class Scene:
 
     def controller(self, *rules: Trigger, files: Sequence[Dataset] = (), **limits: object) -> Controller:
         """A controller with these triggers of `main`."""
-        limits = {"cooldown": timedelta(0), "at_most": 1000, **limits}
+        limits = {"cooldown": timedelta(0), "budget": Budget(1000, per=DAY), **limits}
         return self.of(Triggers(main, *rules, **limits), files=files)  # type: ignore[arg-type]
 
     def of(self, *triggers: Triggers, files: Sequence[Dataset] = ()) -> Controller:
@@ -105,11 +106,19 @@ class Scene:
         with self.workspace.database.write() as tx:
             ledger.append(tx, event)
 
-    def ask(self, key: str) -> Run:
+    def ask(self, key: str, *, register: bool = True, data: Mapping[str, int] | None = None) -> Run:
         """Somebody asks for a run."""
         with self.workspace.database.write() as tx:
             return run_on_demand(
-                tx, self.workspace, pipeline="main", params={}, who="ann", reason="to see", key=key
+                tx,
+                self.workspace,
+                pipeline="main",
+                params={},
+                who="ann",
+                reason="to see",
+                key=key,
+                register=register,
+                data=data,
             )
 
     def work(self) -> list[Run]:
@@ -188,7 +197,7 @@ def test_each_trigger_starts_exactly_one_run(
     scene: Scene, kind: str, happen: Callable[[Scene], None]
 ) -> None:
     """It fires when its reason is there and not before; looking again, by this or another controller, changes nothing."""
-    rules = (schedule("0 6 * * *"), new_data(rows, rows=50), decay(performance), drift(inputs))
+    rules = (on_schedule("0 6 * * *"), on_new_data(rows, rows=50), on_decay(performance), on_drift(inputs))
     controller = scene.controller(*rules)
     controller.tick()
     controller.tick()
@@ -227,7 +236,7 @@ def test_a_schedule_begins_when_it_is_first_seen(tmp_path: Path, scene: Scene) -
     empty = Scene(opened)
     for made in (empty, scene):
         made.now = START + 40 * DAY
-        controller = made.controller(schedule("0 6 * * *"))
+        controller = made.controller(on_schedule("0 6 * * *"))
         before = len(made.runs())
         controller.tick()
         made.now += 5 * HOUR
@@ -242,7 +251,7 @@ def test_a_schedule_begins_when_it_is_first_seen(tmp_path: Path, scene: Scene) -
 
 def test_a_year_of_schedule_passes_without_waiting(scene: Scene) -> None:
     """One run a week in New York's time, summer and winter, each once, though the controller looks many times a day."""
-    controller = scene.controller(schedule("30 2 * * 0", zone="America/New_York"))
+    controller = scene.controller(on_schedule("30 2 * * 0", timezone="America/New_York"))
     controller.tick()
     for _ in range(365):
         scene.now += DAY
@@ -260,15 +269,15 @@ def test_a_year_of_schedule_passes_without_waiting(scene: Scene) -> None:
 
 def test_a_controller_that_was_away_makes_up_for_one_time(scene: Scene) -> None:
     """Thirty mornings were missed; one run is what is wanted now."""
-    scene.controller(schedule("0 6 * * *")).tick()
+    scene.controller(on_schedule("0 6 * * *")).tick()
     scene.now += 30 * DAY
-    scene.controller(schedule("0 6 * * *")).tick()
+    scene.controller(on_schedule("0 6 * * *")).tick()
     assert len(scene.runs()) == 2
 
 
 def test_reasons_that_come_together_make_one_run_that_tells_of_all(scene: Scene) -> None:
     """A run is started by the first and says why in full."""
-    controller = scene.controller(new_data(rows, rows=50), drift(inputs), decay(performance))
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs), on_decay(performance))
     by_data(scene)
     by_drift(scene)
     by_decay(scene)
@@ -282,7 +291,7 @@ def test_reasons_that_come_together_make_one_run_that_tells_of_all(scene: Scene)
 
 def test_data_that_keeps_coming_while_the_reason_waits_is_one_reason(scene: Scene) -> None:
     """Three batches within the pause make one run after it, and it reads all of them."""
-    controller = scene.controller(new_data(rows, rows=50), cooldown=2 * DAY)
+    controller = scene.controller(on_new_data(rows, rows=50), cooldown=2 * DAY)
     for _ in range(3):
         scene.grow(60)
         controller.tick()
@@ -299,7 +308,7 @@ def test_data_that_keeps_coming_while_the_reason_waits_is_one_reason(scene: Scen
 
 def test_rows_add_up_over_batches_that_are_too_small_alone(scene: Scene) -> None:
     """What counts is how much is new since a run has read the dataset."""
-    controller = scene.controller(new_data(rows, rows=50))
+    controller = scene.controller(on_new_data(rows, rows=50))
     for count, total in ((30, 1), (30, 2), (30, 2), (30, 3)):
         scene.grow(count)
         controller.tick()
@@ -310,7 +319,7 @@ def test_rows_add_up_over_batches_that_are_too_small_alone(scene: Scene) -> None
 def test_values_that_changed_are_a_reason_when_asked_for(scene: Scene) -> None:
     """`or_changed` starts a run however few the rows are, when the data gate said `retrain`, and only then."""
     moved = pa.table({"id": range(100), "x": [float(n % 5) + 2.0 for n in range(100)]})
-    controller = scene.controller(new_data(rows, rows=10_000, or_changed=True))
+    controller = scene.controller(on_new_data(rows, rows=10_000, or_changed=True))
     scene.grow(100)
     controller.tick()
     assert len(scene.runs()) == 1
@@ -326,7 +335,7 @@ def test_values_that_changed_are_a_reason_when_asked_for(scene: Scene) -> None:
 
 def test_data_that_another_run_has_read_is_no_reason_any_more(scene: Scene) -> None:
     """A reason that waits is answered by the run that dealt with it, even one asked for at the very same moment."""
-    controller = scene.controller(new_data(rows, rows=50), cooldown=10 * DAY)
+    controller = scene.controller(on_new_data(rows, rows=50), cooldown=10 * DAY)
     by_data(scene)
     controller.tick()
     assert scene.fates()[-1] == ("new_data", "waiting")
@@ -342,7 +351,7 @@ def test_data_that_another_run_has_read_is_no_reason_any_more(scene: Scene) -> N
 
 def test_a_run_that_failed_has_read_nothing_and_answers_nothing(scene: Scene) -> None:
     """It is not tried again for the same batch, which would fail for ever; the next batch and the next alarm count."""
-    controller = scene.controller(new_data(rows, rows=50), drift(inputs))
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs))
     FAILING.add("main")
     by_data(scene)
     controller.tick()
@@ -367,7 +376,7 @@ def test_an_alarm_that_is_older_than_a_complete_run_is_answered(scene: Scene) ->
     scene.now += HOUR
     (run,) = scene.work()
     scene.alarm("drift.detected", "somebody_else", "not ours")
-    controller = scene.controller(drift(inputs), decay(performance))
+    controller = scene.controller(on_drift(inputs), on_decay(performance))
     controller.tick()
     controller.tick()
     assert len(scene.runs()) == 2
@@ -378,9 +387,73 @@ def test_an_alarm_that_is_older_than_a_complete_run_is_answered(scene: Scene) ->
     assert len(scene.runs()) == 3
 
 
+EXPERIMENTS: list[dict[str, Any]] = [{"register": False}, {"data": {"rows": 0}}]
+
+
+@pytest.mark.parametrize("how", EXPERIMENTS, ids=["registers nothing", "reads old data"])
+def test_an_experiment_answers_no_reason(scene: Scene, how: dict[str, Any]) -> None:
+    """It has made no model fresh: new data and an alarm start their run beside it, and do not join it in the queue."""
+    by_data(scene)
+    by_drift(scene)
+    experiment = scene.ask("an experiment", **how)
+    scene.now += HOUR
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs))
+    controller.tick()
+    assert len(scene.runs()) == 3
+    found = [firing for firing in scene.firings() if firing.kind != "on_demand"]
+    assert sorted(firing.decision.value for firing in found) == ["coalesced", "started"]
+    assert {firing.run_id for firing in found} == {scene.runs()[-1].id} != {experiment.id}
+
+
+@pytest.mark.parametrize("how", EXPERIMENTS, ids=["registers nothing", "reads old data"])
+def test_a_reason_outlives_an_experiment_that_came_after_it(scene: Scene, how: dict[str, Any]) -> None:
+    """Also when the experiment is complete, and without waiting for it to cool down."""
+    controller = scene.controller(on_new_data(rows, rows=50), on_drift(inputs), cooldown=2 * DAY)
+    by_data(scene)
+    by_drift(scene)
+    controller.tick()
+    assert [fate for _, fate in scene.fates()[1:]] == ["waiting", "waiting"]
+    scene.now += DAY
+    scene.ask("an experiment", **how)
+    scene.work()
+    controller.tick()
+    (run,) = scene.runs()[2:]
+    assert run.trigger == "drift" and "50 new rows" in run.reason
+
+
+def test_a_version_that_is_not_there_is_not_asked_for(scene: Scene) -> None:
+    """Nobody waits for a run to fail over it, and nothing is on the ledger."""
+    before = scene.firings()
+    for dataset, version in (("rows", 7), ("strangers", 0)):
+        with pytest.raises(NotFound):
+            scene.ask("old", data={dataset: version})
+    assert (len(scene.runs()), scene.firings()) == (1, before)
+
+
+def test_a_run_that_a_trigger_starts_registers(scene: Scene) -> None:
+    """Nobody experiments through a trigger."""
+    by_drift(scene)
+    scene.controller(on_drift(inputs)).tick()
+    assert scene.runs()[-1].register
+
+
+def test_an_experiment_is_not_a_release() -> None:
+    """By hand, with params of one's own or on older data, a run registers only when it is asked to."""
+
+    def asks(month: str, trees: int = 60) -> None:
+        count(rows.rows)
+
+    flow = Pipeline(asks)
+    assert wants_register(flow, {"month": "may"}) and wants_register(flow, {"month": "may", "trees": 60})
+    assert not wants_register(flow, {"month": "may", "trees": 61})
+    assert not wants_register(flow, {"month": "may"}, data={"rows": 0})
+    assert wants_register(flow, {"month": "may", "trees": 61}, True, data={"rows": 0})
+    assert not wants_register(flow, {"month": "may"}, False)
+
+
 def test_an_alarm_while_a_run_is_queued_is_served_by_it_and_one_during_a_run_waits(scene: Scene) -> None:
     """A run that waits has not chosen its data yet; the one under way has, so the next one starts after it."""
-    controller = scene.controller(drift(inputs))
+    controller = scene.controller(on_drift(inputs))
     queued = scene.ask("second")
     by_drift(scene)
     controller.tick()
@@ -406,7 +479,7 @@ def test_an_alarm_while_a_run_is_queued_is_served_by_it_and_one_during_a_run_wai
 
 def test_the_budget_counts_runs_and_not_reasons(scene: Scene) -> None:
     """Two runs a day whatever rings; what waits is not lost and goes together when there is room again."""
-    controller = scene.controller(drift(inputs), at_most=2, per=DAY)
+    controller = scene.controller(on_drift(inputs), budget=Budget(2, per=DAY))
     for number in range(5):
         scene.alarm("drift.detected", "late_inputs", f"window {number}")
         controller.tick()
@@ -430,7 +503,7 @@ def test_the_budget_counts_runs_and_not_reasons(scene: Scene) -> None:
 def test_pipelines_that_wait_for_the_same_thing_each_get_their_run(scene: Scene) -> None:
     """One schedule, one alarm, one batch, two pipelines: two runs each time."""
     scene.now += HOUR
-    rules = (schedule("0 6 * * *"), drift(inputs), new_data(rows, rows=50))
+    rules = (on_schedule("0 6 * * *"), on_drift(inputs), on_new_data(rows, rows=50))
     controller = scene.of(*(Triggers(p, *rules, cooldown=timedelta(0)) for p in (main, other)))
     controller.tick()
     scene.work()
@@ -449,7 +522,7 @@ def test_pipelines_that_wait_for_the_same_thing_each_get_their_run(scene: Scene)
 def test_two_controllers_at_once_start_one_run(scene: Scene) -> None:
     """Whoever comes second finds it done."""
     by_drift(scene)
-    controllers = [scene.controller(drift(inputs), new_data(rows, rows=50)) for _ in range(4)]
+    controllers = [scene.controller(on_drift(inputs), on_new_data(rows, rows=50)) for _ in range(4)]
     by_data(scene)
     ready = threading.Barrier(len(controllers))
 
@@ -471,7 +544,7 @@ def test_a_part_that_cannot_be_done_keeps_no_other_from_its_turn(scene: Scene) -
     (scene.workspace.settings.root / "a.csv").write_bytes(b"")
     (scene.workspace.settings.root / "b.csv").write_bytes(b"")
     files = [Dataset(name, keys="id", event_time=None, files=f"{name}.csv") for name in ("a", "b")]
-    controller = scene.controller(drift(inputs), files=files)
+    controller = scene.controller(on_drift(inputs), files=files)
     by_drift(scene)
     with pytest.raises(EverloopError, match=r"(?s)a\.csv.*b\.csv"):
         controller.tick()
@@ -482,10 +555,10 @@ def test_a_part_that_cannot_be_done_keeps_no_other_from_its_turn(scene: Scene) -
 
 def test_a_controller_that_could_not_do_its_work_is_not_made(scene: Scene) -> None:
     """Triggers of a pipeline that is not there, two sets for one pipeline, and data that the pipeline does not read."""
-    twice = Triggers(main, drift(inputs)), Triggers(main, decay(performance))
+    twice = Triggers(main, on_drift(inputs)), Triggers(main, on_decay(performance))
     with pytest.raises(ProjectError, match="two Triggers"):
         scene.of(*twice)
     with pytest.raises(ProjectError, match="does not read it"):
-        scene.of(Triggers(main, new_data(strangers, rows=5)))
+        scene.of(Triggers(main, on_new_data(strangers, rows=5)))
     with pytest.raises(ProjectError, match="does not have"):
         replace(scene.of(), pipelines=[other], triggers=[Triggers(main)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
 from everloop.loop.decisions import Decision, Firing, Outcome, Situation, decide
-from everloop.loop.triggers import Triggers, new_data, schedule
+from everloop.loop.triggers import Budget, Triggers, on_new_data, on_schedule
 from everloop.pipelines.pipeline import pipeline
 from everloop.pipelines.steps import step
 from everloop.records.datasets import Dataset
@@ -37,7 +37,7 @@ def asks(n: int) -> None:
     nothing(n)
 
 
-LIMITS = Triggers(main, cooldown=2 * HOUR, at_most=3, per=24 * HOUR)
+LIMITS = Triggers(main, cooldown=2 * HOUR, budget=Budget(3, per=24 * HOUR))
 FREE = Situation(
     now=NOON, queued=None, running=None, last_requested=None, last_complete=None, started_lately=0
 )
@@ -130,7 +130,7 @@ def test_every_reason_has_one_fate_and_at_most_one_starts_a_run(
     started = [one for one in outcome.firings if one.decision is Decision.STARTED]
     assert len(started) == outcome.start
     cooling = situation.last_requested is not None and situation.last_requested > NOON - LIMITS.cooldown
-    if situation.queued or situation.running or cooling or situation.started_lately >= LIMITS.at_most:
+    if situation.queued or situation.running or cooling or situation.started_lately >= LIMITS.budget.runs:
         assert not outcome.start
     assert all(one.because for one in outcome.firings)
 
@@ -139,13 +139,16 @@ def test_triggers_that_cannot_work_are_refused() -> None:
     """Twice the same reason, limits that stop everything, data in no number, and params that nobody would give."""
     rows = Dataset("rows", keys="id", event_time=None)
     with pytest.raises(InvalidInput, match="stands there twice"):
-        Triggers(main, schedule("0 6 * * *"), schedule("0 6 * * *"))
-    for cooldown, per, at_most in ((-HOUR, HOUR, 1), (HOUR, timedelta(0), 1), (HOUR, HOUR, 0)):
-        with pytest.raises(InvalidInput, match="cooldown must not be below zero, at_most and per must be"):
-            Triggers(main, cooldown=cooldown, per=per, at_most=at_most)
+        Triggers(main, on_schedule("0 6 * * *"), on_schedule("0 6 * * *"))
+    for cooldown in (-HOUR, 3600):
+        with pytest.raises(InvalidInput, match=r"cooldown=.* is no pause"):
+            Triggers(main, cooldown=cooldown)  # type: ignore[arg-type]
+    for runs, per in ((1, timedelta(0)), (0, HOUR), (1, 3600)):
+        with pytest.raises(InvalidInput, match=r"a budget of .* allows none"):
+            Budget(runs, per=per)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="at least one row"):
-        new_data(rows, rows=0)
+        on_new_data(rows, rows=0)
     with pytest.raises(InvalidInput, match="nobody would be there to give its param n"):
         Triggers(asks)
     with pytest.raises(InvalidInput, match="longer than 80 letters"):
-        Triggers(main, schedule(f"0 6 {','.join(str(n) for n in range(1, 31))} * *"))
+        Triggers(main, on_schedule(f"0 6 {','.join(str(n) for n in range(1, 31))} * *"))

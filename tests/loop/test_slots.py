@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
 from everloop.loop.decisions import newest_slot
-from everloop.loop.triggers import Schedule, schedule
+from everloop.loop.triggers import Schedule, on_schedule
 
 MINUTE = timedelta(minutes=1)
 
@@ -72,7 +72,7 @@ def _real(wall: datetime, zone: ZoneInfo) -> datetime:
 
 def slow_newest(rule: Schedule, since: datetime, now: datetime) -> datetime | None:
     """The reference: every minute is asked, on the wall for fixed times, one after another for the others."""
-    zone = ZoneInfo(rule.zone)
+    zone = ZoneInfo(rule.timezone)
     minute, hour, *_ = rule.cron.split()
     found = []
     if minute.startswith("*") or hour.startswith("*"):
@@ -119,7 +119,7 @@ def test_the_newest_time_is_the_one_that_asking_every_minute_finds(
 
 def test_a_time_is_due_at_its_very_second_and_never_twice() -> None:
     """(since, now]: not a microsecond before, and not again once it is the `since` of the next look."""
-    rule, six = schedule("0 6 * * *"), datetime(2013, 1, 2, 6, tzinfo=UTC)
+    rule, six = on_schedule("0 6 * * *"), datetime(2013, 1, 2, 6, tzinfo=UTC)
     day_before = six - timedelta(days=1)
     assert newest_slot(rule, day_before, six - timedelta(microseconds=1)) is None
     assert newest_slot(rule, day_before, six) == six
@@ -129,7 +129,7 @@ def test_a_time_is_due_at_its_very_second_and_never_twice() -> None:
 
 def test_times_that_were_missed_are_made_up_for_by_the_newest() -> None:
     """After a year of standing still there is one time to make up for, not 365."""
-    rule = schedule("0 6 * * *", zone="Europe/Vienna")
+    rule = on_schedule("0 6 * * *", timezone="Europe/Vienna")
     start = datetime(2013, 1, 1, tzinfo=UTC)
     assert newest_slot(rule, start, start + timedelta(days=365)) == datetime(2013, 12, 31, 5, tzinfo=UTC)
 
@@ -140,12 +140,12 @@ def test_times_that_were_missed_are_made_up_for_by_the_newest() -> None:
 def test_a_line_that_means_nothing_or_never_comes_is_refused(cron: str) -> None:
     """With an example of what is right; also lines with seconds, which a controller that looks now and then cannot keep."""
     with pytest.raises(InvalidInput, match="write five fields"):
-        schedule(cron)
+        on_schedule(cron)
 
 
 def test_a_zone_that_does_not_exist_is_refused() -> None:
     """Guessing one would move every run by hours."""
     with pytest.raises(InvalidInput, match="there is no time zone"):
-        schedule("0 6 * * *", zone="Mars/Olympus")
+        on_schedule("0 6 * * *", timezone="Mars/Olympus")
     with pytest.raises(InvalidInput, match="there is no time zone"):
-        schedule("0 6 * * *", zone="../etc/passwd")
+        on_schedule("0 6 * * *", timezone="../etc/passwd")

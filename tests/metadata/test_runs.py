@@ -16,6 +16,7 @@ from everloop.metadata.runs import (
     has_work,
     list_runs,
     pin_run,
+    request_run,
     run_metrics,
 )
 from everloop.metadata.steps import begin_step, end_step
@@ -57,6 +58,27 @@ def test_a_request_is_kept_as_it_was_made(workspace: Workspace) -> None:
     assert asked.state is RunState.START
     assert asked.params == {"rows": 10, "rate": 0.5, "names": ["a", "b"], "deep": {"x": None}, "none": None}
     assert told(workspace) == ["run.requested"]
+
+
+def test_a_request_may_ask_for_older_data_and_for_no_registration(workspace: Workspace) -> None:
+    """Both are kept with the run; one that says neither registers, and reads the newest."""
+    with workspace.database.write() as tx:
+        asked = request_run(
+            tx,
+            workspace,
+            pipeline="train",
+            key="k",
+            trigger="on_demand",
+            reason="",
+            who="ann",
+            values={},
+            register=False,
+            data={"flights": 3, "planes": 0},
+        )
+    assert kept(workspace, asked) == asked
+    assert (asked.register, asked.data) == (False, {"flights": 3, "planes": 0})
+    plain = kept(workspace, request(workspace, "other"))
+    assert (plain.register, plain.data) == (True, {})
 
 
 def test_the_same_key_is_the_same_run(workspace: Workspace) -> None:

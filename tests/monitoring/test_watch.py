@@ -44,8 +44,8 @@ GOOD = {
 }
 
 endpoint = Endpoint("late", model=RegisteredModel("late"))
-performance = PerformanceMonitor("late_performance", endpoint, worse_by=0.1, at_least=100)
-drifting = DriftMonitor("late_inputs", endpoint, at_least=100)
+performance = PerformanceMonitor("late_performance", endpoint, worse_by=0.1, min_labels=100)
+drifting = DriftMonitor("late_inputs", endpoint, min_requests=100)
 
 
 @dataclass
@@ -291,7 +291,7 @@ def test_inputs_that_have_not_moved_or_are_not_watched_ring_nothing(scene: Scene
     assert window is not None and (window.verdict, window.result["moved"]) == ("ok", ())
     scene.ask("b", xs(300, mean=1.5), version=2)
     scene.now += WEEK
-    window = scene.look(DriftMonitor("quiet", endpoint, at_least=100, ignore="x"))
+    window = scene.look(DriftMonitor("quiet", endpoint, min_requests=100, ignore="x"))
     assert window is not None and (window.verdict, window.result["moved"]) == ("ok", ("x",))
     assert scene.alarms() == []
 
@@ -301,7 +301,7 @@ def test_an_alarm_on_a_column_that_is_not_there_is_told_of_and_hurts_nobody(scen
     trained_on(scene, normal_table())
     scene.ask("a", xs(300), version=2)
     scene.now += WEEK
-    window = scene.look(DriftMonitor("typo", endpoint, at_least=100, alarm_on=["y"]))
+    window = scene.look(DriftMonitor("typo", endpoint, min_requests=100, alarm_on=["y"]))
     assert window is not None and window.verdict == "unknown"
     assert "set on y, which the training data does not have" in str(window.result["because"])
 
@@ -348,11 +348,11 @@ def test_monitors_that_could_never_tell_anything_are_refused() -> None:
         lambda: PerformanceMonitor("A", endpoint, worse_by=0.1),
         lambda: PerformanceMonitor("a", endpoint, worse_by=0.1, metric="rmse"),
         lambda: PerformanceMonitor("a", endpoint, worse_by=-0.1),
-        lambda: PerformanceMonitor("a", endpoint, worse_by=0.1, at_least=1),
+        lambda: PerformanceMonitor("a", endpoint, worse_by=0.1, min_labels=1),
         lambda: PerformanceMonitor("a", endpoint, worse_by=0.1, window=timedelta(0)),
         lambda: PerformanceMonitor("a" * 101, endpoint, worse_by=0.1),
         lambda: DriftMonitor("a", endpoint, effect=1.5),
-        lambda: DriftMonitor("a", endpoint, at_least=0),
+        lambda: DriftMonitor("a", endpoint, min_requests=0),
     ):
         with pytest.raises(InvalidInput, match="monitor"):
             make()

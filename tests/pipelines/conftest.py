@@ -25,10 +25,11 @@ from everloop.storage.workspace import Workspace, open_workspace
 
 PRELUDE = '''
 import pathlib
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
-from everloop import Dataset, FeatureService, FeatureView, History, Model, RegisteredModel, CheckResult
+from everloop import Dataset, FeatureService, FeatureView, History, Model, RegisteredModel, Check, CheckResult
 from everloop import pipeline, register, step
 
 HERE = pathlib.Path(__file__).parent

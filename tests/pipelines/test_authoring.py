@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from everloop.errors import InvalidInput, ProjectError
-from everloop.pipelines.graph import Constant
 from everloop.pipelines.hints import fits
+from everloop.pipelines.sources import Constant
 
 if TYPE_CHECKING:
     from tests.pipelines.conftest import Project
@@ -34,13 +34,14 @@ def count(rows: pa.Table) -> int:
 def train(rows: pa.Table) -> Model: ...
 
 @step
-def judge(model: Model | None) -> CheckResult: ...
+def judge(model: Model | None) -> float: ...
 
 @step
 def say(text: str) -> None: ...
 
 late = RegisteredModel("late")
 view = FeatureView("v", source=rows, join_key="id", event_time=None, columns=["x"])
+features = FeatureService("features", [view])
 """
 
 STEP_MISTAKES = [
@@ -75,37 +76,52 @@ def test_only_functions_are_steps(project: Project) -> None:
 
 BODIES = [
     ("count(3)", "takes 'rows' as Table and is given int"),
-    ("say(count(load(rows)))", "takes 'text' as str and is given int"),
+    ("say(count(load(rows.rows)))", "takes 'text' as str and is given int"),
     ("say(7)", "takes 'text' as str and is given int"),
     ("count(late.champion)", "takes 'rows' as Table and is given"),
-    ("say(rows)", "takes 'text' as str and is given Table"),
+    ("say(rows.rows)", "takes 'text' as str and is given Table"),
     ("say(days)", "takes 'text' as str and is given int"),
     ("say()", "is called wrongly: missing a required argument: 'text'"),
     ("say('a', 'b')", "is called wrongly: too many positional arguments"),
     ("say(txet='a')", "is called wrongly"),
     ("say(text=f'{days} days')", "a pipeline cannot branch on param days"),
-    ("if load(rows): say('a')", "a pipeline cannot branch on the output of step load"),
-    ("if count(load(rows)) == 3: say('a')", "a pipeline cannot branch on the output of step count"),
-    ("if days > 3: say('a')", "cannot be drawn"),
-    ("for part in load(rows): say('a')", "is one value; only a NamedTuple can be taken apart"),
-    ("halve(load(rows)).nothing", "has no 'nothing'"),
-    ("halve(load(rows)).train.train", "has no 'train'"),
-    ("a, b, c = halve(load(rows))", "not enough values to unpack"),
-    ("count([load(rows)])", "which a run's record cannot hold"),
+    ("if load(rows.rows): say('a')", "a pipeline cannot branch on the output of step load"),
+    ("if count(load(rows.rows)) == 3: say('a')", "a pipeline cannot branch on the output of step count"),
+    ("if days > 3: say('a')", "cannot be traced"),
+    ("for part in load(rows.rows): say('a')", "is one value; only a NamedTuple can be taken apart"),
+    ("halve(load(rows.rows)).nothing", "has no 'nothing'"),
+    ("halve(load(rows.rows)).train.train", "has no 'train'"),
+    ("a, b, c = halve(load(rows.rows))", "not enough values to unpack"),
+    ("count([load(rows.rows)])", "which a run's record cannot hold"),
     ("say(float('nan'))", "which a run's record cannot hold"),
     ("say(HERE)", "which a run's record cannot hold"),
     ("judge(late)", "write late.champion or late.challenger"),
     ("judge(view)", "put it into a service"),
-    ("register(late, train(load(rows)), count(load(rows)))", "register takes as verdict the CheckResult"),
-    ("register(late, load(rows), judge(train(load(rows))))", "register takes as candidate the Model"),
-    ("register(late, late.champion, judge(None))", "register takes as candidate the Model"),
-    ("register('late', train(load(rows)), judge(None))", "register takes a RegisteredModel first"),
+    ("count(rows)", "write rows.rows"),
+    ("count(features)", "write features.history"),
+    ("if rows.rows: say('a')", "a pipeline cannot branch on the rows of dataset rows"),
+    ("if late.champion: say('a')", "a pipeline cannot branch on model late@champion"),
+    ("say(f'{features.history}')", "a pipeline cannot branch on the history of feature service features"),
+    ("say(features.history)", "takes 'text' as str and is given History"),
+    ("count(rows.rows.slice(1))", "has no attribute 'slice'"),
+    ("register(late, train(load(rows.rows)), say('a'))", "register takes as evaluation what a step of this"),
+    ("register(late, train(load(rows.rows)), 0.5)", "register takes as evaluation what a step of this"),
     (
-        "m = train(load(rows)); register(late, m, judge(m)); register(late, m, judge(m))",
+        "register(late, train(load(rows.rows)), late.champion)",
+        "register takes as evaluation what a step of this",
+    ),
+    (
+        "register(late, load(rows.rows), judge(train(load(rows.rows))))",
+        "register takes as candidate the Model",
+    ),
+    ("register(late, late.champion, judge(None))", "register takes as candidate the Model"),
+    ("register('late', train(load(rows.rows)), judge(None))", "register takes a RegisteredModel first"),
+    (
+        "m = train(load(rows.rows)); register(late, m, judge(m)); register(late, m, judge(m))",
         "called twice for model 'late'",
     ),
-    ("1 / 0", "cannot be drawn: division by zero"),
-    ("nowhere(rows)", "name 'nowhere' is not defined"),
+    ("1 / 0", "cannot be traced: division by zero"),
+    ("nowhere(rows.rows)", "name 'nowhere' is not defined"),
     ("main()", "is called inside a pipeline: a cycle or a sub-pipeline"),
     ("other()", "is called inside a pipeline: a cycle or a sub-pipeline"),
 ]
@@ -203,7 +219,7 @@ def test_a_pipeline_and_register_do_nothing_outside(project: Project) -> None:
 
 
 def test_hints_may_be_named_before_they_are_written(project: Project) -> None:
-    """Names in quotes are looked up when the graph is drawn; one that never comes is refused with the step's line."""
+    """Names in quotes are looked up when the graph is traced; one that never comes is refused with the step's line."""
     project.write("""
 @step
 def first() -> "Later":
@@ -225,7 +241,7 @@ def main() -> None:
 def broken() -> None:
     second(first().a)
 """)
-    assert [part.field for node in project.pipeline().graph.nodes for part in node.outputs()] == []
+    assert [part.field for node in project.pipeline().graph.nodes for part in node.parts().values()] == []
     with pytest.raises(ProjectError, match="its type hints mean nothing") as error:
         _ = project.pipeline("broken").graph
     assert "second" in error.value.reason
@@ -248,7 +264,7 @@ def main() -> None:
 
 
 def test_fields_of_a_named_tuple_may_have_any_name(project: Project) -> None:
-    """Also the names that the drawing itself uses for its own things."""
+    """Also the names that the trace itself uses for its own things."""
     project.write("""
 class Parts(NamedTuple):
     node: int

@@ -256,8 +256,8 @@ def pieces(rows: pa.Table) -> pa.Table:
 
 @pipeline
 def main() -> None:
-    whole(rows)
-    pieces(rows)
+    whole(rows.rows)
+    pieces(rows.rows)
 """)
     steps = project.steps(project.run())
     assert steps["whole"].outputs == steps["pieces"].outputs

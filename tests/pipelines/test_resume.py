@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOURCE = """
 import time
 
-late = RegisteredModel("late")
+late = RegisteredModel("late", gate=Check("gate", lambda score: (score > 0, "a test")))
 
 @step(cache=False)
 def draw() -> int:
@@ -47,13 +47,13 @@ def train(rows: pa.Table) -> Model:
     return constant(rows, label="late", inputs=["x"])
 
 @step
-def judge(model: Model) -> CheckResult:
+def judge(model: Model) -> float:
     called("judge")
-    return CheckResult(name="gate", passed=True, because="a test")
+    return 0.5
 
 @pipeline
 def main() -> None:
-    model = train(load(rows, draw()))
+    model = train(load(rows.rows, draw()))
     register(late, model, judge(model))
 """
 
@@ -135,7 +135,7 @@ def test_the_next_worker_goes_on_from_the_last_finished_step(killed: Project) ->
         ]
         finished = [event.data["step"] for event in ledger.read(tx, types=["step.completed"])]
     assert told == ["run.started", "run.resumed", "run.completed"]
-    assert finished == ["draw", "load", "train", "judge", "register"]
+    assert finished == ["draw", "read_rows", "load", "train", "judge", "gate", "register"]
 
 
 def test_changed_code_is_not_mixed_into_a_run(killed: Project) -> None:

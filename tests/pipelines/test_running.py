@@ -40,7 +40,12 @@ def main() -> None:
 """
 
 TRAINING = """
-late = RegisteredModel("late")
+@dataclass(frozen=True)
+class Found:
+    passes: bool
+    told: str
+
+late = RegisteredModel("late", gate=Check("gate", lambda found: (found.passes, found.told)))
 
 @step
 def train(rows: pa.Table, seed: int) -> Model:
@@ -50,14 +55,14 @@ def train(rows: pa.Table, seed: int) -> Model:
     return constant(labelled.slice(seed), label="late", inputs=["x"])
 
 @step
-def judge(candidate: Model, champion: Model | None, passes: bool) -> CheckResult:
+def judge(candidate: Model, champion: Model | None, passes: bool) -> Found:
     called("judge")
     told = "no champion" if champion is None else f"champion says {champion.predict(pa.table({'x': [1.0]}))[0]:.3f}"
-    return CheckResult(name="gate", passed=passes, because=told)
+    return Found(passes, told)
 
 @pipeline
 def main(seed: int = 0, passes: bool = True) -> None:
-    candidate = train(rows, seed)
+    candidate = train(rows.rows, seed)
     register(late, candidate, judge(candidate, late.champion, passes))
 """
 
@@ -99,7 +104,9 @@ def test_a_listener_that_fails_does_not_end_the_run(
     run = worker.run_next()
     worker.close()
     assert run is not None and run.state is RunState.COMPLETE
-    assert states(project, run) == dict.fromkeys(("train", "judge", "register"), "COMPLETE")
+    assert states(project, run) == dict.fromkeys(
+        ("read_rows", "train", "judge", "gate", "register"), "COMPLETE"
+    )
     assert "cannot be shown" in caplog.text
 
 
@@ -192,7 +199,7 @@ def count(n: int, rows: pa.Table) -> int:
 
 @pipeline
 def main() -> None:
-    count(arrive(), rows)
+    count(arrive(), rows.rows)
 """)
     vars(module)["more"] = lambda: project.append(key="2", start=100)
     run = project.run()

@@ -11,7 +11,8 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
 from everloop.errors import InvalidInput, NotFound, Refused
-from everloop.records.checks import CheckResult
+from everloop.evaluation.gates import beats
+from everloop.records.checks import Check, CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, Datatype, Field, ModelVersion, Signature
 from everloop.registry.aliases import alias_moves, drop_alias, find_alias, move_alias, previous_champion
 from everloop.registry.model_names import ModelAlias, RegisteredModel
@@ -385,11 +386,17 @@ class TestNames:
     def test_a_name_and_what_its_aliases_mean(self) -> None:
         """They are plain values, to be passed to a step."""
         late = RegisteredModel("late-2_x")
-        assert (late.champion, late.challenger) == (
-            ModelAlias("late-2_x", "champion"),
-            ModelAlias("late-2_x", "challenger"),
-        )
+        meant: list[object] = [late.champion, late.challenger]
+        assert meant == [ModelAlias("late-2_x", "champion"), ModelAlias("late-2_x", "challenger")]
         assert replace(late) == late
+
+    def test_a_gate_is_a_check(self) -> None:
+        """What is forgotten to be called, or is no check, would otherwise be found out when a version is refused."""
+        gate = Check[float]("gate", lambda score: (score > 0, ""))
+        assert RegisteredModel("late", gate=gate).gate is gate and RegisteredModel("late").gate is None
+        for wrong in (beats, "beats", lambda score: True):
+            with pytest.raises(InvalidInput, match="which is no check"):
+                RegisteredModel("late", gate=wrong)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("name", ["", "Late", "2late", "la te", "late@1", "../late", "l" * 101, "late\n"])
     def test_what_is_no_name_is_refused(self, name: str) -> None:

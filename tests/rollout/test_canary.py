@@ -1,7 +1,7 @@
 """The canary as a plan: what it does next depends on what was seen, and on nothing else."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -38,7 +38,12 @@ def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) ->
 
 
 def _plan(verdict: Verdict, metric: Metric | None = None) -> Canary:
-    return Canary(steps=(20, 50), at_least=10, at_most_days=5.0, judge=_saying(lambda _: verdict, metric))
+    return Canary(
+        steps=(20, 50),
+        min_requests=10,
+        max_duration=timedelta(days=5),
+        judge=_saying(lambda _: verdict, metric),
+    )
 
 
 def _at(percent: int, count: int, first: int = 0, **facts: object) -> list[Outcome]:
@@ -46,7 +51,7 @@ def _at(percent: int, count: int, first: int = 0, **facts: object) -> list[Outco
 
 
 def _seen(*outcomes: Outcome, days: float = 1.0) -> Observed:
-    return Observed(evidence=Evidence(outcomes), elapsed_days=days)
+    return Observed(evidence=Evidence(outcomes), elapsed=timedelta(days=days))
 
 
 def _end(found: Position | Finished) -> tuple[RolloutState, Split, bool]:
@@ -124,7 +129,9 @@ def test_a_driver_that_forgets_everything_but_the_step_ends_the_same(
 ) -> None:
     """Stepping the generator and calling `advance` with the written-down step walk the same way to the same end."""
     said: list[Verdict] = []
-    plan = Canary(steps=(10, 20, 50), at_least=10, at_most_days=9.0, judge=_saying(lambda _: said[-1]))
+    plan = Canary(
+        steps=(10, 20, 50), min_requests=10, max_duration=timedelta(days=9), judge=_saying(lambda _: said[-1])
+    )
     rollout = plan.rollout()
     split, step, days = next(rollout), 0, 0.0
     outcomes: list[Outcome] = []
@@ -159,9 +166,10 @@ def test_all_at_once_is_over_as_it_begins() -> None:
         lambda: Canary(steps=(50, 50)),
         lambda: Canary(steps=(50, 20)),
         lambda: Canary(steps=(50, 100)),
-        lambda: Canary(at_least=0),
-        lambda: Canary(at_most_days=0.0),
-        lambda: Canary(at_most_days=float("nan")),
+        lambda: Canary(min_requests=0),
+        lambda: Canary(max_duration=timedelta(days=0)),
+        lambda: Canary(max_duration=-timedelta(days=1)),
+        lambda: Canary(max_duration=10.0),  # type: ignore[arg-type]
         lambda: Canary(judge=quality(), shadow=False),
         lambda: Canary().at(2),
         lambda: Canary().at(-1),

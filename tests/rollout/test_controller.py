@@ -49,7 +49,7 @@ def _count(evidence: Evidence) -> Judgement:
 
 
 COUNT = Judge("count", ("count",), _count)
-PLAN = Canary(steps=(20, 50), at_least=10, at_most_days=3.0, judge=COUNT, shadow=False)
+PLAN = Canary(steps=(20, 50), min_requests=10, max_duration=timedelta(days=3), judge=COUNT, shadow=False)
 ENDPOINT = Endpoint("late", model=RegisteredModel("late"), rollout=PLAN)
 
 
@@ -412,7 +412,7 @@ def test_the_first_request_of_a_unit_is_the_one_that_arrived_first(
 REAL = Endpoint(
     "late",
     model="late",
-    rollout=Canary(steps=(50,), at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
+    rollout=Canary(steps=(50,), min_requests=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
 )
 
 
@@ -435,7 +435,7 @@ def test_the_judges_of_the_house_decide_by_what_the_labels_say(
 
 def _weighed_by(metric: Metric) -> Endpoint:
     plan = Canary(
-        steps=(50,), at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3 * 5, metric=metric)
+        steps=(50,), min_requests=60, judge=error_rate(margin=0.3) & quality(margin=0.3 * 5, metric=metric)
     )
     return Endpoint("late", model="late", rollout=plan)
 

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -368,11 +368,11 @@ def test_a_share_is_read_from_either_arm() -> None:
 
 def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> None:
     """A good canary is promoted by the shipped judges, and its verdict repeats exactly from a copy of the rows."""
-    plan = Canary(steps=(20, 50), at_least=150, judge=error_rate(margin=0.05) & quality(margin=0.02))
+    plan = Canary(steps=(20, 50), min_requests=150, judge=error_rate(margin=0.05) & quality(margin=0.02))
     drawn = [*pairs(1, 400, percent=20), *pairs(2, 600, percent=50, first=400)]
     copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[Outcome])
-    first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed_days=1.0))
-    again = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(copy)), elapsed_days=1.0))
+    first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed=timedelta(days=1)))
+    again = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(copy)), elapsed=timedelta(days=1)))
     assert first == again
     assert isinstance(first, Finished)
     assert first.state is RolloutState.PROMOTED
@@ -383,7 +383,7 @@ def test_a_bad_canary_is_taken_back_by_the_shipped_judge() -> None:
     """A canary that fails 8 % of its requests beside a stable revision at 1 % is rolled back at its first step."""
     plan = Canary(judge=error_rate(), shadow=False)
     bad = list(requests(4, 3_000, percent=20, stable=0.01, canary=0.08))
-    end = advance(plan, plan.begin(), Observed(evidence=Evidence(tuple(bad)), elapsed_days=1.0))
+    end = advance(plan, plan.begin(), Observed(evidence=Evidence(tuple(bad)), elapsed=timedelta(days=1)))
     assert isinstance(end, Finished)
     assert end.state is RolloutState.ROLLED_BACK
     assert "the canary errs no more often" in end.verdict.because

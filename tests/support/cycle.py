@@ -23,7 +23,6 @@ import pyarrow as pa
 from everloop import (
     Canary,
     Check,
-    CheckResult,
     Dataset,
     Endpoint,
     Model,
@@ -32,7 +31,7 @@ from everloop import (
     error_rate,
     infer_signature,
     matrix,
-    new_data,
+    on_new_data,
     pipeline,
     quality,
     register,
@@ -56,13 +55,13 @@ BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
 REQUESTS = 120
 
 visits = Dataset("visits", keys=["id"], event_time="at")
-bought = RegisteredModel("bought")
 passes = Check[float]("passes", lambda score: (score >= 0, f"{score:.2f} against 0"))
+bought = RegisteredModel("bought", gate=passes)
 
 
 @step
-def read(visits: pa.Table) -> pa.Table:
-    """All rows."""
+def arrange(visits: pa.Table) -> pa.Table:
+    """All rows, in order."""
     return visits.sort_by("id")
 
 
@@ -82,25 +81,25 @@ def train(rows: pa.Table) -> Model:
 
 
 @step
-def judge(model: Model, rows: pa.Table) -> CheckResult:
-    """It always passes: this test is about dying, not about models."""
-    return passes(float(model.predict(rows).mean()))
+def evaluate(model: Model, rows: pa.Table) -> float:
+    """The gate always passes it: this test is about dying, not about models."""
+    return float(model.predict(rows).mean())
 
 
 @pipeline
 def keep_fresh() -> None:
     """From rows to a challenger."""
-    rows = read(visits)
+    rows = arrange(visits.rows)
     model = train(rows)
-    register(bought, model, judge(model, rows))
+    register(bought, model, evaluate(model, rows))
 
 
 endpoint = Endpoint(
     "bought",
     model=bought,
-    rollout=Canary(steps=[50], at_least=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
+    rollout=Canary(steps=[50], min_requests=60, judge=error_rate(margin=0.3) & quality(margin=0.3)),
 )
-triggers = Triggers(keep_fresh, new_data(visits, rows=100), cooldown=timedelta(0))
+triggers = Triggers(keep_fresh, on_new_data(visits, rows=100), cooldown=timedelta(0))
 
 
 def settings(root: Path) -> Settings:

@@ -10,7 +10,7 @@ from everloop.app.stopping import StartAnew, Stop, Stopped, stop_with_parent, st
 from everloop.errors import EverloopError
 from everloop.metadata import provenance
 from everloop.metadata.runs import has_work
-from everloop.pipelines.walk import silent
+from everloop.pipelines.engine import silent
 from everloop.pipelines.worker import Worker
 from everloop.project.opening import Opened, opened
 from everloop.records.models import CHAMPION

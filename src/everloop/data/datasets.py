@@ -78,6 +78,18 @@ def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
     return None if row is None else DatasetPin(dataset=dataset, version=row.version, rows=row.total_rows)
 
 
+def get_pin(tx: Connection, dataset: str, version: int) -> DatasetPin:
+    """One version of a dataset, or NotFound with the versions there are."""
+    newest = latest_version(tx, dataset)
+    if not 0 <= version <= newest.version:
+        raise NotFound(
+            f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest.version}."
+        )
+    query = select(batches.c.total_rows).where(batches.c.dataset == dataset, batches.c.version == version)
+    rows = tx.execute(query).scalar_one()
+    return DatasetPin(dataset=dataset, version=version, rows=rows)
+
+
 def list_batches(tx: Connection, dataset: str | None = None) -> list[Batch]:
     """Everything that arrived, accepted or not, oldest first."""
     query = select(batches).order_by(

@@ -1,6 +1,5 @@
 """Hold out the newest rows: a model is judged on days that came after everything it has learned from."""
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -12,39 +11,49 @@ from everloop.errors import InvalidInput
 
 
 class Split(NamedTuple):
-    """Rows to learn from, and later rows to be judged on."""
+    """Rows to learn from, and later rows to be judged on.
+
+    >>> learn, judge = Split(train=pa.table({"n": [1, 2]}), test=pa.table({"n": [3]}))
+    >>> learn.num_rows, judge.num_rows
+    (2, 1)
+    """
 
     train: pa.Table
     test: pa.Table
 
 
-def newest(table: pa.Table, time: str, days: float) -> Split:
-    """The rows of the last `days` days up to the latest time as test, all strictly earlier rows as train.
+def split_by_time(rows: pa.Table, time: str, test: timedelta) -> Split:
+    """The rows of the last `test` up to the latest time as test, all strictly earlier rows as train.
 
-    Both keep the table's order. A test row is later than the latest time minus `days`, so 30 days of hourly
+    Both keep the table's order. A test row is later than the latest time less `test`, so 30 days of hourly
     rows are 720 hours. InvalidInput when a part would be empty or a row has no time.
 
     >>> from datetime import UTC, datetime
     >>> days = pa.table({"at": [datetime(2013, 1, day, tzinfo=UTC) for day in (3, 1, 2, 4)]})
-    >>> [part.column("at").to_pylist()[0].day for part in newest(days, "at", days=2)]
+    >>> [part.column("at").to_pylist()[0].day for part in split_by_time(days, "at", test=timedelta(days=2))]
     [1, 3]
     """
-    if not (math.isfinite(days) and days > 0):
-        raise InvalidInput(f"{days} days are no window.", next_step="give a positive number of days.")
-    times = _times(table, time)
+    if not isinstance(test, timedelta) or test <= timedelta(0):
+        raise InvalidInput(
+            f"test={test!r} is no window.",
+            next_step="give a timedelta above zero, such as timedelta(days=28).",
+        )
+    times = _times(rows, time)
     end = pc.max(times).as_py()
     if end is None:
-        raise InvalidInput("The table has no rows to split.")
+        raise InvalidInput("there are no rows to split.", next_step="give a table with rows.")
     try:
-        edge = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=end) - timedelta(days=days)
-    except OverflowError as error:
-        raise InvalidInput(f"{days} days before the latest row is no date.") from error
-    is_new = pc.greater(times, end - round(days * 86_400e6))
-    split = Split(train=table.filter(pc.invert(is_new)), test=table.filter(is_new))
+        edge = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=end) - test
+    except OverflowError:
+        raise InvalidInput(
+            f"{test} before the latest row is no date.", next_step="give a shorter window."
+        ) from None
+    is_new = pc.greater(times, end - test // timedelta(microseconds=1))
+    split = Split(train=rows.filter(pc.invert(is_new)), test=rows.filter(is_new))
     if not split.train.num_rows:
         raise InvalidInput(
-            f"All {table.num_rows} rows are later than {edge:%Y-%m-%d %H:%M}, so none is left to train on.",
-            next_step="give fewer days, or more rows.",
+            f"all {rows.num_rows} rows are later than {edge:%Y-%m-%d %H:%M}, so none is left to train on.",
+            next_step="give a shorter window, or more rows.",
         )
     return split
 
@@ -54,7 +63,7 @@ def _times(table: pa.Table, name: str) -> pa.ChunkedArray:
     refuse_duplicates(table.column_names)
     if name not in table.column_names:
         raise InvalidInput(
-            f"There is no column {name}.", next_step=f"take one of {', '.join(table.column_names)}."
+            f"there is no column {name}.", next_step=f"take one of {', '.join(table.column_names)}."
         )
     column = table.column(name)
     if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):

@@ -31,7 +31,7 @@ from everloop.metadata.runs import get_run, list_runs
 from everloop.metadata.steps import list_steps
 from everloop.models.model import Model
 from everloop.models.saving import load_model
-from everloop.pipelines.walk import silent
+from everloop.pipelines.engine import silent
 from everloop.pipelines.worker import Worker
 from everloop.project.examples import copy_example
 from everloop.project.opening import Opened, opened

@@ -1,8 +1,9 @@
-"""The simple models that a candidate must beat before anybody needs it."""
+"""The simple models that a candidate must beat before anybody needs it; one line of `BASELINES` each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +16,22 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from everloop.errors import InvalidInput
 from everloop.models.model import Model
+from everloop.models.rows import labels_of
 from everloop.models.signature import categorical_places, infer_signature, matrix
 
 _FEWEST_OF_A_LEVEL = 50  # rarer levels of a category share one weight
 
 
 def constant(rows: pa.Table, *, label: str, inputs: Sequence[str]) -> Model:
-    """Always the share of positives in these rows."""
+    """Always the share of positives in these rows.
+
+    >>> rows = pa.table({"visits": [1, 2, 3, 4], "left": [0, 1, 1, 1]})
+    >>> constant(rows, label="left", inputs=["visits"]).predict(rows).tolist()
+    [0.75, 0.75, 0.75, 0.75]
+    """
     signature = infer_signature(rows, inputs=inputs)
     estimator = DummyClassifier(strategy="prior")
-    return Model(estimator.fit(matrix(signature, rows), _labels(rows, label)), signature)
+    return Model(estimator.fit(matrix(signature, rows), labels_of(rows, label)), signature)
 
 
 def logistic(
@@ -33,12 +40,16 @@ def logistic(
     """Logistic regression on scaled numbers and one-hot categories, with gaps filled by the median.
 
     A baseline need not be perfect: from more than `most_rows` rows it takes a sample, drawn with `seed`.
+
+    >>> rows = pa.table({"visits": [1, 2, 3, 4] * 10, "left": [1, 1, 0, 0] * 10})
+    >>> logistic(rows, label="left", inputs=["visits"]).predict(rows)[:4].round(1).tolist()
+    [1.0, 0.8, 0.2, 0.0]
     """
     signature = infer_signature(rows, inputs=inputs)
     if rows.num_rows > most_rows:
         chosen = np.random.default_rng(seed).choice(rows.num_rows, most_rows, replace=False)
         rows = rows.take(pa.array(np.sort(chosen)))
-    labels = _labels(rows, label)
+    labels = labels_of(rows, label)
     if labels.min() == labels.max():
         raise InvalidInput(
             f"every row has the same label {label!r}; a logistic regression needs both.",
@@ -61,16 +72,11 @@ def _estimator(categories: Sequence[int], width: int) -> Pipeline:
     return make_pipeline(prepare, LogisticRegression(max_iter=200, tol=1e-3))
 
 
-def _labels(rows: pa.Table, label: str) -> np.ndarray:
-    if label not in rows.column_names:
-        raise InvalidInput(f"there is no label column {label!r} among {', '.join(rows.column_names)}.")
-    column = rows[label]
-    if column.null_count:
-        raise InvalidInput(f"{column.null_count} rows have no label {label!r}; leave them out of training.")
-    kinds = pa.types
-    if not (kinds.is_boolean(column.type) or kinds.is_integer(column.type) or kinds.is_floating(column.type)):
-        raise InvalidInput(f"label {label!r} is of type {column.type}; it must be 0 or 1, or true or false.")
-    values = np.asarray(column.cast(pa.float64()).to_numpy())
-    if not len(values) or not np.isin(values, (0.0, 1.0)).all():
-        raise InvalidInput(f"label {label!r} must be 0 or 1 in every row, and there must be rows.")
-    return values.astype(np.int64)
+Baseline: TypeAlias = Callable[[pa.Table, str, Sequence[str], int], Model]
+"""From rows, the label, the inputs and a seed to a model."""
+
+BASELINES: Mapping[str, Baseline] = {
+    "constant": lambda rows, label, inputs, _seed: constant(rows, label=label, inputs=inputs),
+    "logistic": lambda rows, label, inputs, seed: logistic(rows, label=label, inputs=inputs, seed=seed),
+}
+"""By the name that an evaluation and its gate call them."""

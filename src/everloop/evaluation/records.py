@@ -41,7 +41,15 @@ class SliceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A candidate, the champion and the baselines on the same rows, paired row by row."""
+    """A candidate, the champion and the baselines on the same rows, paired row by row.
+
+    >>> from everloop import compare
+    >>> found = compare([0.2, 0.7, 0.4, 0.9], [0, 1, 1, 1], baselines={"constant": [0.75] * 4})
+    >>> found.rows, found.positives, list(found.baselines)
+    (4, 3, ['constant'])
+    >>> round(found.metrics()["log_loss"], 3)
+    0.4
+    """
 
     rows: int
     positives: int

@@ -64,6 +64,15 @@ def historical_features(
     """Every row of `entities` once and in order, with all its columns and the service's features at its moment `at`.
 
     Views are worked on side by side by `threads` threads, by default one per processor; the result is the same.
+
+    >>> from datetime import UTC, datetime
+    >>> from everloop.features.views import FeatureView
+    >>> planes = FeatureView("plane", source="planes", join_key="tail", event_time=None, columns=["seats"])
+    >>> asks = pa.table({"tail": ["N1", "N2"], "at": [datetime(2026, 1, 1, tzinfo=UTC)] * 2})
+    >>> known = {"planes": pa.table({"tail": ["N2"], "seats": [180]})}
+    >>> joined = historical_features(FeatureService("late", [planes]), asks, at="at", sources=known)
+    >>> joined.column("plane_seats").to_pylist()
+    [None, 180]
     """
     _check(service, entities, sources, threads)
     times = [time for view in service.views for time in times_of(view, sources[view.source]).values()]

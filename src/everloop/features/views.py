@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from everloop.errors import InvalidInput
 from everloop.records.datasets import NAME, Dataset
 from everloop.records.json import Json
+from everloop.records.placeholders import Placeholder
+
+if TYPE_CHECKING:
+    from everloop.features.history import History
 
 _NO_TIME = timedelta(0)
 
@@ -21,31 +25,47 @@ class Function(StrEnum):
     """What an aggregate does with the rows of its window."""
 
     MEAN = "mean"
-    TOTAL = "total"
+    SUM = "sum"
     COUNT = "count"
     SHARE = "share"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Aggregate:
-    """One number over the rows that became known before a moment and happened in the time `over` before it."""
+    """One number over the rows that became known before a moment and happened in the time `over` before it.
 
-    function: Function
+    `mean` and `sum` of a number (or of true as 1 and false as 0) and the `share` of true are null over no values, as in
+    SQL; `count` counts the values that are not null, without a column the rows, and is 0 when there is none.
+
+    >>> Aggregate("delay", "mean", over=timedelta(hours=6)).label
+    'delay_mean_6h'
+    >>> Aggregate(None, "count", over=timedelta(days=7)).label
+    'count_7d'
+    >>> Aggregate("late", "share", over=timedelta(hours=6), name="recently_late").label
+    'recently_late'
+    """
+
     column: str | None
     """None counts rows, whatever is in them."""
+    function: Function
     over: timedelta
-    name: str | None = None
+    name: str | None
     """Stands in for column, function and span in the feature's name."""
 
-    def __post_init__(self) -> None:
-        if self.column is not None:
-            _column(self.column, f"{self.function}()")
-        if not isinstance(self.over, timedelta) or self.over <= _NO_TIME:
-            raise InvalidInput(
-                f"{self.function}(over={self.over!r}) is no window.", next_step="give a timedelta above zero."
-            )
-        if self.name is not None:
-            _name(self.name, "a feature")
+    def __init__(
+        self,
+        column: str | None,
+        function: Literal["mean", "sum", "count", "share"] | Function,
+        *,
+        over: timedelta,
+        name: str | None = None,
+    ) -> None:
+        # Written out so that a function is given as a word and kept as one of a few.
+        object.__setattr__(self, "column", column)
+        object.__setattr__(self, "function", _function(function))
+        object.__setattr__(self, "over", over)
+        object.__setattr__(self, "name", name)
+        self._check()
 
     @property
     def label(self) -> str:
@@ -57,41 +77,21 @@ class Aggregate:
         """What it computes, as JSON."""
         return {"function": str(self.function), "column": self.column, "over_seconds": _seconds(self.over)}
 
-
-def mean(column: str, *, over: timedelta, name: str | None = None) -> Aggregate:
-    """The mean of a number (or of true as 1 and false as 0) over a window; null over no values.
-
-    >>> mean("delay", over=timedelta(hours=6)).label
-    'delay_mean_6h'
-    """
-    return Aggregate(function=Function.MEAN, column=column, over=over, name=name)
-
-
-def total(column: str, *, over: timedelta, name: str | None = None) -> Aggregate:
-    """The sum of a number over a window; null over no values, as in SQL.
-
-    >>> total("seats", over=timedelta(days=7)).label
-    'seats_total_7d'
-    """
-    return Aggregate(function=Function.TOTAL, column=column, over=over, name=name)
-
-
-def count(column: str | None = None, *, over: timedelta, name: str | None = None) -> Aggregate:
-    """How many rows a window holds, or how many values of a column that are not null; 0 when there is none.
-
-    >>> count(over=timedelta(hours=24)).label, count("delay", over=timedelta(minutes=30)).label
-    ('count_24h', 'delay_count_30m')
-    """
-    return Aggregate(function=Function.COUNT, column=column, over=over, name=name)
-
-
-def share(column: str, *, over: timedelta, name: str | None = None) -> Aggregate:
-    """The share of true in a column of true and false (or of 1 and 0, nothing else); null over no values.
-
-    >>> share("late", over=timedelta(hours=6), name="recently_late").label
-    'recently_late'
-    """
-    return Aggregate(function=Function.SHARE, column=column, over=over, name=name)
+    def _check(self) -> None:
+        where = f'Aggregate({self.column!r}, "{self.function}")'
+        if self.column is not None:
+            _column(self.column, where)
+        elif self.function is not Function.COUNT:
+            raise InvalidInput(
+                f"{where}: a {self.function} is one of a column.",
+                next_step='name it; only Aggregate(None, "count", …) does without, and counts rows.',
+            )
+        if not isinstance(self.over, timedelta) or self.over <= _NO_TIME:
+            raise InvalidInput(
+                f"{where}: over={self.over!r} is no window.", next_step="give a timedelta above zero."
+            )
+        if self.name is not None:
+            _name(self.name, "a feature")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -106,7 +106,10 @@ class FeatureView:
     ...     source="flights",
     ...     join_key="carrier",
     ...     event_time="landed_at",
-    ...     aggregates=[share("late", over=timedelta(hours=6)), count(over=timedelta(hours=24))],
+    ...     aggregates=[
+    ...         Aggregate("late", "share", over=timedelta(hours=6)),
+    ...         Aggregate(None, "count", over=timedelta(hours=24)),
+    ...     ],
     ... )
     >>> carrier.features
     ('carrier_late_share_6h', 'carrier_count_24h')
@@ -126,7 +129,8 @@ class FeatureView:
     aggregates: tuple[Aggregate, ...]
     ttl: timedelta | None
     """How old the row behind `columns` may be, this age included; aggregates are bounded by their own window."""
-    description: str
+    dataset: Dataset | None = field(compare=False, repr=False)
+    """The declaration of its source, where that was given and not only its name."""
 
     def __init__(
         self,
@@ -139,7 +143,6 @@ class FeatureView:
         columns: Sequence[str] = (),
         aggregates: Sequence[Aggregate] = (),
         ttl: timedelta | None = None,
-        description: str = "",
     ) -> None:
         # Written out because the name alone is positional, and a lone string is one name and not its letters.
         object.__setattr__(self, "name", name)
@@ -150,7 +153,7 @@ class FeatureView:
         object.__setattr__(self, "columns", _tuple(columns))
         object.__setattr__(self, "aggregates", tuple(aggregates))
         object.__setattr__(self, "ttl", ttl)
-        object.__setattr__(self, "description", description)
+        object.__setattr__(self, "dataset", source if isinstance(source, Dataset) else None)
         self._check_names()
         self._check_times()
         self._check_source(source)
@@ -168,10 +171,7 @@ class FeatureView:
         return tuple(dict.fromkeys((*self.join_key, *times, *self.columns, *summed)))
 
     def definition(self) -> Definition:
-        """Everything that decides its values, as JSON; the same view gives the same text on every machine.
-
-        The description is not in it.
-        """
+        """Everything that decides its values, as JSON; the same view gives the same text on every machine."""
         aggregates = zip(self.aggregates, self.features[len(self.columns) :], strict=True)
         return {
             "name": self.name,
@@ -195,7 +195,7 @@ class FeatureView:
             if not isinstance(aggregate, Aggregate):
                 raise InvalidInput(
                     f"View {self.name!r}: {aggregate!r} is no aggregate.",
-                    next_step="use mean, total, count or share.",
+                    next_step='write one like Aggregate("delay", "mean", over=timedelta(hours=3)).',
                 )
         if not self.features:
             raise InvalidInput(f"View {self.name!r} has no feature.", next_step="give columns or aggregates.")
@@ -247,18 +247,26 @@ class FeatureService:
 
     name: str
     views: tuple[FeatureView, ...]
-    description: str
 
-    def __init__(self, name: str, views: Sequence[FeatureView], *, description: str = "") -> None:
+    def __init__(self, name: str, views: Sequence[FeatureView]) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "views", (views,) if isinstance(views, FeatureView) else tuple(views))
-        object.__setattr__(self, "description", description)
         self._check()
 
     @property
     def features(self) -> tuple[str, ...]:
         """The names of its features, in the order in which they are joined."""
         return tuple(feature for view in self.views for feature in view.features)
+
+    @property
+    def history(self) -> History:
+        """What a pipeline hands to a step: the features of every moment, as far as the run's versions reach.
+
+        >>> planes = FeatureView("plane", source="planes", join_key="id", event_time=None, columns=["seats"])
+        >>> FeatureService("late", [planes]).history
+        the history of feature service late
+        """
+        return cast("History", ServiceHistory(self))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -283,6 +291,16 @@ class FeatureService:
             raise InvalidInput(f"Service {self.name!r} has no view.", next_step="name at least one.")
         _once([view.name for view in self.views], f"Service {self.name!r} names the view")
         _once(self.features, f"Service {self.name!r} makes the feature")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServiceHistory(Placeholder):
+    """The history of a feature service over the versions of its datasets that a run reads."""
+
+    service: FeatureService
+
+    def __repr__(self) -> str:
+        return f"the history of feature service {self.service.name}"
 
 
 def duplicates(service: FeatureService) -> tuple[str, ...]:
@@ -339,6 +357,15 @@ def _seconds(span: timedelta) -> int | float:
 
 def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _function(word: str) -> Function:
+    try:
+        return Function(word)
+    except ValueError:
+        raise InvalidInput(
+            f"there is no aggregate {word!r}.", next_step=f"use one of {', '.join(Function)}."
+        ) from None
 
 
 def _name(name: str, what: str) -> None:

@@ -63,23 +63,23 @@ class Window:
         for function in functions:
             if function is Function.COUNT:
                 found[function] = Values(numbers=counted, there=np.ones(len(counted), np.bool_))
-            elif function is Function.TOTAL:
+            elif function is Function.SUM:
                 found[function] = Values(numbers=exact, there=some)
             else:
                 found[function] = Values(numbers=rounded / np.maximum(counted, 1), there=some)
         return found
 
     def _sums(self, numbers: Numbers, functions: set[Function], where: str) -> tuple[Numbers, Floats]:
-        """The total as it is told and the same as a float, which a mean is made from."""
+        """The sum as it is told and the same as a float, which a mean is made from."""
         if not functions:
             return np.zeros(0), np.zeros(0)
         if numbers.dtype == np.float64:
             sums = sum_floats(numbers.astype(np.float64, copy=False), self.sum)
             return sums, sums
         exact, rounded, lost = sum_integers(cast("Ints | Words", numbers), self.sum)
-        if Function.TOTAL in functions and lost.any():
+        if Function.SUM in functions and lost.any():
             raise InvalidInput(
-                f"{where}: a total does not fit in 64 bits.", next_step="cast the column to double."
+                f"{where}: a sum does not fit in 64 bits.", next_step="cast the column to double."
             )
         return exact, rounded
 

@@ -18,7 +18,6 @@ from everloop.loop.triggers import NewData, Triggers
 from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
 from everloop.monitoring.watch import look
-from everloop.pipelines.inputs import dataset_names
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
 from everloop.records.runs import Run
@@ -125,12 +124,12 @@ class Controller:
 
 
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
-    read = {name for source in pipeline.graph.sources() for name in dataset_names(source)}
+    read = pipeline.graph.datasets()
     for rule in triggers.rules:
         if isinstance(rule, NewData) and rule.dataset not in read:
             raise ProjectError(
                 f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
-                next_step=f"it reads {', '.join(sorted(read)) or 'nothing'}.",
+                next_step=f"it reads {', '.join(read) or 'nothing'}.",
             )
 
 

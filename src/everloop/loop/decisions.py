@@ -78,7 +78,7 @@ def newest_slot(rule: Schedule, since: datetime, now: datetime) -> datetime | No
     """
     # Forward from ever earlier moments: looking back, the library may pass over a time within an hour that comes twice,
     # and finds no end near a day that was left out.
-    zone, span = ZoneInfo(rule.zone), timedelta(hours=1)
+    zone, span = ZoneInfo(rule.timezone), timedelta(hours=1)
     while True:
         begin = max(since, now - span)
         newest = _last(takewhile(lambda slot: slot <= now, _real(CronSim(rule.cron, begin.astimezone(zone)))))
@@ -142,6 +142,6 @@ def _obstacle(situation: Situation, limits: Triggers) -> str | None:
         return f"run {situation.running} is under way; one at a time"
     if situation.last_requested is not None and situation.now < situation.last_requested + limits.cooldown:
         return f"cooling down until {(situation.last_requested + limits.cooldown).isoformat()}"
-    if situation.started_lately >= limits.at_most:
-        return f"the budget of {limits.at_most} runs in {limits.per} is used up"
+    if situation.started_lately >= limits.budget.runs:
+        return f"the budget of {limits.budget.runs} runs in {limits.budget.per} is used up"
     return None

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from everloop.data.datasets import find_latest, list_batches
 from everloop.loop.decisions import Decision, Firing, newest_slot
 from everloop.loop.firings import known_keys, list_firings
+from everloop.loop.situation import FRESHENS
 from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
 from everloop.records.data import Batch, DataVerdict
 from everloop.records.events import Event
@@ -58,7 +59,7 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
         if isinstance(rule, Schedule):
-            told = {"schedule": rule.cron, "zone": rule.zone}
+            told = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = "trigger.watched", _source(triggers.pipeline)
             ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
 
@@ -100,7 +101,7 @@ def _by_clock(
     since = _watched_since(tx, pipeline, rule)
     slot = None if since is None else newest_slot(rule, since, now)
     if slot is not None:
-        there = slot.astimezone(ZoneInfo(rule.zone))
+        there = slot.astimezone(ZoneInfo(rule.timezone))
         yield slot.isoformat(), f"the schedule {rule.cron} says {there.isoformat()}", slot
 
 
@@ -134,7 +135,7 @@ def _by_event(tx: Connection, rule: Decay | Drift) -> Iterator[tuple[str, str, d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reader:
-    """The newest run that has read a dataset and has not failed; nothing was read before the first."""
+    """The newest run that has read a dataset to make models fresh and has not failed; nothing was read before the first."""
 
     run_id: str | None = None
     complete: bool = False
@@ -146,6 +147,7 @@ def _reader(tx: Connection, pipeline: str, rule: NewData) -> _Reader:
     query = select(runs.c.id, runs.c.state, run_datasets.c.version, run_datasets.c.rows)
     query = query.join(run_datasets, run_datasets.c.run_id == runs.c.id).where(
         runs.c.pipeline == pipeline,
+        FRESHENS,
         runs.c.state.not_in([RunState.FAIL.value, RunState.ABORT.value]),
         run_datasets.c.dataset == rule.dataset,
     )
@@ -182,7 +184,7 @@ def _source(pipeline: str) -> str:
 
 
 def _watched(rule: Schedule) -> str:
-    return f"{rule.name} {rule.zone}-watched"
+    return f"{rule.name} {rule.timezone}-watched"
 
 
 def _first_finding(batch: Batch) -> str:

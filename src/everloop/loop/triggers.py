@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from inspect import Parameter
 from typing import ClassVar
@@ -25,7 +25,7 @@ class Schedule:
     """At the times of a cron line, in a time zone; times that were missed are made up for once."""
 
     cron: str
-    zone: str
+    timezone: str
     kind: ClassVar[str] = "schedule"
 
     @property
@@ -83,44 +83,85 @@ class Drift:
 Trigger = Schedule | NewData | Decay | Drift
 
 
-def schedule(cron: str, *, zone: str = "UTC") -> Schedule:
+def on_schedule(cron: str, *, timezone: str = "UTC") -> Schedule:
     """Start at the times of a cron line: minute, hour, day, month, weekday.
 
-    >>> schedule("0 6 1 */3 *", zone="America/New_York").name
+    >>> on_schedule("0 6 1 */3 *", timezone="America/New_York").name
     'schedule 0 6 1 */3 *'
     """
     fields = 'write five fields, like "0 6 * * 1".'
     if len(cron.split()) != 5:
-        raise InvalidInput(f"schedule({cron!r}) has {len(cron.split())} fields.", next_step=fields)
+        raise InvalidInput(f"on_schedule({cron!r}) has {len(cron.split())} fields.", next_step=fields)
     try:
         next(CronSim(cron, system_clock()))
-        ZoneInfo(zone)
+        ZoneInfo(timezone)
     except CronSimError as error:
-        raise InvalidInput(f"schedule({cron!r}): {error}.", next_step=fields) from None
+        raise InvalidInput(f"on_schedule({cron!r}): {error}.", next_step=fields) from None
     except StopIteration:
-        raise InvalidInput(f"schedule({cron!r}) never comes.", next_step=fields) from None
+        raise InvalidInput(f"on_schedule({cron!r}) never comes.", next_step=fields) from None
     except (ZoneInfoNotFoundError, ValueError):
         raise InvalidInput(
-            f"schedule: there is no time zone {zone!r}.", next_step="use a name like Europe/Vienna."
+            f"on_schedule: there is no time zone {timezone!r}.", next_step="use a name like Europe/Vienna."
         ) from None
-    return Schedule(cron, zone)
+    return Schedule(cron, timezone)
 
 
-def new_data(dataset: Dataset, *, rows: int, or_changed: bool = False) -> NewData:
-    """Start when a dataset has this many rows more; with `or_changed`, also when the data gate says `retrain`."""
+def on_new_data(dataset: Dataset, *, rows: int, or_changed: bool = False) -> NewData:
+    """Start when a dataset has this many rows more; with `or_changed`, also when the data gate says `retrain`.
+
+    >>> flights = Dataset("flights", keys="id", event_time="departs_at")
+    >>> on_new_data(flights, rows=50_000).name
+    'new_data flights'
+    """
     if rows < 1:
-        raise InvalidInput(f"new_data({dataset.name}, rows={rows}): at least one row must be new.")
+        raise InvalidInput(
+            f"on_new_data({dataset.name}, rows={rows}): at least one row must be new.",
+            next_step="give the number of new rows that are worth a run.",
+        )
     return NewData(dataset.name, rows, or_changed)
 
 
-def decay(monitor: PerformanceMonitor) -> Decay:
-    """Start when this monitor finds the champion's live performance decayed."""
+def on_decay(monitor: PerformanceMonitor) -> Decay:
+    """Start when this monitor finds the champion's live performance decayed.
+
+    >>> from everloop import Endpoint, RegisteredModel
+    >>> late = Endpoint(model=RegisteredModel("late"))
+    >>> on_decay(PerformanceMonitor("late_performance", late, worse_by=0.05)).name
+    'decay late_performance'
+    """
     return Decay(monitor.name)
 
 
-def drift(monitor: DriftMonitor) -> Drift:
-    """Start when this monitor raises its alarm."""
+def on_drift(monitor: DriftMonitor) -> Drift:
+    """Start when this monitor raises its alarm.
+
+    >>> from everloop import Endpoint, RegisteredModel
+    >>> on_drift(DriftMonitor("late_inputs", Endpoint(model=RegisteredModel("late")))).name
+    'drift late_inputs'
+    """
     return Drift(monitor.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many runs may be started in how long a time.
+
+    >>> Budget(3, per=timedelta(days=30)).runs
+    3
+    """
+
+    runs: int
+    per: timedelta = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.runs < 1 or not isinstance(self.per, timedelta) or self.per <= timedelta(0):
+            raise InvalidInput(
+                f"a budget of {self.runs!r} runs per {self.per!r} allows none.",
+                next_step="give 1 run or more and a timedelta above zero: Budget(3, per=timedelta(days=30)).",
+            )
+
+
+_USUAL_BUDGET = Budget(24, per=timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -128,43 +169,56 @@ class Triggers:
     """The reasons for which one pipeline runs, and the limits that keep it from running away.
 
     Starting it by hand is always possible, and always on the ledger beside the others.
+
+    >>> from everloop import pipeline, step
+    >>> @step
+    ... def train(trees: int) -> float: ...
+    >>> @pipeline
+    ... def keep_fresh(trees: int = 60) -> None:
+    ...     train(trees)
+    >>> weekly = Triggers(keep_fresh, on_schedule("0 6 * * 1"), budget=Budget(3, per=timedelta(days=30)))
+    >>> weekly.pipeline, [rule.name for rule in weekly.rules]
+    ('keep_fresh', ['schedule 0 6 * * 1'])
     """
 
     pipeline: str
     rules: tuple[Trigger, ...]
     cooldown: timedelta
     """After a run was asked for, reasons wait this long and then start one run together."""
-    at_most: int
-    """How many runs these reasons may start in `per`."""
-    per: timedelta
+    budget: Budget
+    """How many runs these reasons may start."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         *rules: Trigger,
         cooldown: timedelta = timedelta(hours=1),
-        at_most: int = 24,
-        per: timedelta = timedelta(days=1),
+        budget: Budget = _USUAL_BUDGET,
     ) -> None:
         _check(pipeline, rules)
-        if cooldown < timedelta(0) or at_most < 1 or per <= timedelta(0):
+        if not isinstance(cooldown, timedelta) or cooldown < timedelta(0):
             raise InvalidInput(
-                f"triggers of {pipeline.name}: cooldown must not be below zero, at_most and per must be above it."
+                f"triggers of {pipeline.name}: cooldown={cooldown!r} is no pause.",
+                next_step="give a timedelta; timedelta(0) for none.",
             )
         object.__setattr__(self, "pipeline", pipeline.name)
         object.__setattr__(self, "rules", rules)
         object.__setattr__(self, "cooldown", cooldown)
-        object.__setattr__(self, "at_most", at_most)
-        object.__setattr__(self, "per", per)
+        object.__setattr__(self, "budget", budget)
 
 
 def _check(pipeline: Pipeline, rules: tuple[Trigger, ...]) -> None:
     names = [rule.name for rule in rules]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidInput(f"triggers of {pipeline.name}: {name} stands there twice.")
+            raise InvalidInput(
+                f"triggers of {pipeline.name}: {name} stands there twice.", next_step="take one out."
+            )
         if len(name) > _LONGEST_NAME:
-            raise InvalidInput(f"triggers of {pipeline.name}: {name} is longer than {_LONGEST_NAME} letters.")
+            raise InvalidInput(
+                f"triggers of {pipeline.name}: {name} is longer than {_LONGEST_NAME} letters.",
+                next_step="write it shorter.",
+            )
     asked_for = [name for name, (_, default) in pipeline.params.items() if default is Parameter.empty]
     if asked_for:
         raise InvalidInput(

@@ -13,7 +13,16 @@ from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunSt
 from everloop.storage import ledger
 from everloop.storage.codec import from_json, number, storable_text, to_json
 from everloop.storage.database import insert_once
-from everloop.storage.schema import environments, metrics, params, run_datasets, run_models, runs, steps
+from everloop.storage.schema import (
+    environments,
+    metrics,
+    params,
+    run_datasets,
+    run_models,
+    run_pins,
+    runs,
+    steps,
+)
 from everloop.storage.workspace import Workspace
 
 
@@ -27,8 +36,14 @@ def request_run(
     reason: str,
     who: str,
     values: Mapping[str, Json],
+    register: bool = True,
+    data: Mapping[str, int] | None = None,
 ) -> Run:
-    """Ask for a run; the same key again is the same run."""
+    """Ask for a run; the same key again is the same run.
+
+    `register=False` runs everything and registers nothing. `data` names versions of datasets that it shall read instead of
+    the newest.
+    """
     known = _one(tx, runs.c.key == key)
     if known is not None:
         return known
@@ -42,15 +57,20 @@ def request_run(
         who=who,
         params=dict(values),
         requested_at=workspace.now(),
+        register=register,
+        data=dict(data or {}),
     )
     row = {
         name: getattr(fresh, name)
-        for name in ("id", "pipeline", "key", "trigger", "reason", "who", "requested_at")
+        for name in ("id", "pipeline", "key", "trigger", "reason", "who", "requested_at", "register")
     }
     tx.execute(insert(runs).values(**row, state=fresh.state.value, epoch=0, resumed=0))
     if values:
         given = [{"run_id": fresh.id, "name": name, "value": value} for name, value in values.items()]
         tx.execute(insert(params), given)
+    if data:
+        asked = [{"run_id": fresh.id, "dataset": name, "version": version} for name, version in data.items()]
+        tx.execute(insert(run_pins), asked)
     _tell(tx, workspace, fresh, "run.requested", {"trigger": trigger, "reason": reason})
     return fresh
 
@@ -221,6 +241,7 @@ def _one(tx: Connection, condition: ColumnElement[bool]) -> Run | None:
 def _record(tx: Connection, row: RowMapping) -> Run:
     key = row["id"]
     values = tx.execute(select(params.c.name, params.c.value).where(params.c.run_id == key)).all()
+    asked = tx.execute(select(run_pins.c.dataset, run_pins.c.version).where(run_pins.c.run_id == key)).all()
     pins = tx.execute(
         select(run_datasets).where(run_datasets.c.run_id == key).order_by(run_datasets.c.dataset)
     ).mappings()
@@ -230,6 +251,7 @@ def _record(tx: Connection, row: RowMapping) -> Run:
     plain = dict(row) | {
         "state": RunState(row["state"]),
         "params": {name: value for name, value in values},
+        "data": {dataset: version for dataset, version in asked},
         "datasets": tuple(
             DatasetPin(dataset=pin["dataset"], version=pin["version"], rows=pin["rows"]) for pin in pins
         ),

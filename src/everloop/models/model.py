@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
 from everloop.models.compiled import Columns, CompiledSignature
 from everloop.models.flavors import flavor_of
 from everloop.models.flavors.flavor import Predict
+from everloop.models.rows import as_table, time_span
 from everloop.models.signature import matrix
 from everloop.records.json import Json
 from everloop.records.models import Datatype, FeaturePin, Field, Signature, Task
@@ -85,7 +85,7 @@ class Model:
 
     def outputs(self, rows: Any) -> Outputs:
         """All of its outputs by name, each of shape (rows, *shape)."""
-        return self._answer(matrix(self.signature, _as_table(rows)))
+        return self._answer(matrix(self.signature, as_table(rows)))
 
     def predict_unseen(self, rows: pa.Table, *, time: str | None = None) -> np.ndarray:
         """Its main output for rows that training has not seen, for an honest evaluation.
@@ -106,10 +106,10 @@ class Model:
                 "nobody knows until when this model was trained.",
                 next_step="make it with ev.fit(…, time=…), or give Model(…, trained_until=…, time=…).",
             )
-        oldest = _oldest(rows, time)
-        if oldest is not None and oldest <= self.trained_until:
+        span = time_span(rows, time)
+        if span is not None and span[0] <= self.trained_until:
             raise InvalidInput(
-                f"rows from {oldest.isoformat()} on were seen by training, which went until "
+                f"rows from {span[0].isoformat()} on were seen by training, which went until "
                 f"{self.trained_until.isoformat()}; a model is not judged on them.",
                 next_step="judge it on later rows, or train it on earlier ones.",
             )
@@ -127,43 +127,9 @@ def _shaped(field: Field, values: Any, rows: int) -> np.ndarray:
     return np.asarray(values, dtype=_DTYPES[field.datatype]).reshape(rows, *field.shape)
 
 
-def _as_table(rows: Any) -> pa.Table:
-    if isinstance(rows, pa.Table):
-        return rows
-    try:
-        return pa.table(rows)
-    except (TypeError, ValueError, pa.ArrowException) as error:
-        raise InvalidInput(
-            f"a {type(rows).__name__} cannot be read as a table: {error}.",
-            next_step="give a pyarrow.Table or a data frame.",
-        ) from None
-
-
 def _refuse_other_width(takes: int | None, given: int) -> None:
     if takes not in (None, given):
         raise InvalidInput(
             f"the estimator was fitted on {takes} columns and its signature has {given} inputs.",
             next_step="fit it on matrix(signature, rows).",
         )
-
-
-def _oldest(rows: pa.Table, time: str) -> datetime | None:
-    """The oldest time of the rows; None when there are no rows."""
-    if time not in rows.column_names:
-        raise InvalidInput(
-            f"there is no time column {time!r} among {', '.join(rows.column_names)}.",
-            next_step="name the column that says when a row happened.",
-        )
-    times = rows[time]
-    if not pa.types.is_timestamp(times.type) or times.type.tz is None:
-        raise InvalidInput(
-            f"{time} is of type {times.type}; it must be a time with a time zone.",
-            next_step="cast it to timestamp('us', 'UTC').",
-        )
-    if times.null_count:
-        raise InvalidInput(
-            f"{times.null_count} rows have no {time}, so nobody knows whether training has seen them.",
-            next_step="leave them out.",
-        )
-    oldest: datetime | None = pc.min(pc.cast(times, pa.timestamp("us", "UTC"), safe=False)).as_py()
-    return oldest

@@ -48,7 +48,12 @@ def infer_signature(
 
 
 def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
-    """Float64 matrix of shape (rows, inputs): a null is NaN, a category its code, an unknown category NaN."""
+    """Float64 matrix of shape (rows, inputs): a null is NaN, a category its code, an unknown category NaN.
+
+    >>> rows = pa.table({"hour": [6, None], "carrier": ["UA", "AA"]})
+    >>> matrix(infer_signature(rows, inputs=["hour", "carrier"]), rows).tolist()
+    [[6.0, 1.0], [nan, 0.0]]
+    """
     missing = [field.name for field in signature.inputs if field.name not in rows.column_names]
     if missing:
         raise InvalidInput(f"the model needs column {', '.join(missing)}, which the rows lack.")
@@ -59,7 +64,12 @@ def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
 
 
 def categorical_places(signature: Signature) -> list[int]:
-    """Columns of the matrix that hold category codes, for libraries that treat them apart."""
+    """Columns of the matrix that hold category codes, for libraries that treat them apart.
+
+    >>> rows = pa.table({"hour": [6, 17], "carrier": ["UA", "AA"]})
+    >>> categorical_places(infer_signature(rows, inputs=["hour", "carrier"]))
+    [1]
+    """
     return [place for place, field in enumerate(signature.inputs) if field.datatype is Datatype.BYTES]
 
 

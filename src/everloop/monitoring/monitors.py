@@ -30,7 +30,13 @@ class PerformanceMonitor:
 
     A window is looked at when its newest prediction is `maturity` old, so that labels had time to come. The metric
     has decayed when it is worse than the champion's offline estimate by `worse_by` or more, and that is not luck.
-    Too few labels mean unknown, never good.
+    Fewer labels than `min_labels` mean unknown, never good.
+
+    >>> from everloop import Endpoint, RegisteredModel
+    >>> late = Endpoint(model=RegisteredModel("late"))
+    >>> weekly = PerformanceMonitor("late_performance", late, metric="log_loss", worse_by=0.05)
+    >>> weekly.model, weekly.window.days, weekly.min_labels
+    ('late', 7, 200)
     """
 
     name: str
@@ -40,7 +46,7 @@ class PerformanceMonitor:
     worse_by: float
     window: timedelta
     maturity: timedelta
-    at_least: int
+    min_labels: int
     kind: ClassVar[str] = "performance"
 
     def __init__(
@@ -52,12 +58,12 @@ class PerformanceMonitor:
         worse_by: float,
         window: timedelta = timedelta(days=7),
         maturity: timedelta = timedelta(days=1),
-        at_least: int = 200,
+        min_labels: int = 200,
     ) -> None:
         _check_name(name)
         if not worse_by >= 0:
             raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
-        _check_spans(name, window, maturity, at_least)
+        _check_spans(name, window, maturity, min_labels=min_labels)
         _set(
             self,
             name=name,
@@ -66,7 +72,7 @@ class PerformanceMonitor:
             metric=get_metric(metric, asked_by=f"monitor {name}"),
             worse_by=float(worse_by),
         )
-        _set(self, window=window, maturity=maturity, at_least=at_least)
+        _set(self, window=window, maturity=maturity, min_labels=min_labels)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -77,13 +83,18 @@ class DriftMonitor:
     that are not in `ignore` is an alarm that a trigger reads, and only if it is large: a distribution by `effect`
     (0 the same, 1 no overlap), a mean by `deviations` of the training data. Seasons move the weather every month,
     and that is no reason to train.
+
+    >>> from everloop import Endpoint, RegisteredModel
+    >>> late = Endpoint(model=RegisteredModel("late"))
+    >>> DriftMonitor("late_inputs", late, effect=0.2, ignore="temp").ignore
+    ('temp',)
     """
 
     name: str
     endpoint: str
     model: str
     window: timedelta
-    at_least: int
+    min_requests: int
     effect: float
     deviations: float
     alarm_on: tuple[str, ...]
@@ -96,7 +107,7 @@ class DriftMonitor:
         endpoint: Watched,
         *,
         window: timedelta = timedelta(days=7),
-        at_least: int = 200,
+        min_requests: int = 200,
         effect: float = 0.1,
         deviations: float = 0.5,
         alarm_on: str | Sequence[str] = (),
@@ -107,8 +118,15 @@ class DriftMonitor:
             raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
         if not deviations > 0:
             raise InvalidInput(f"monitor {name}: deviations={deviations} must be above 0.")
-        _check_spans(name, window, timedelta(0), at_least)
-        _set(self, name=name, endpoint=endpoint.name, model=endpoint.model, window=window, at_least=at_least)
+        _check_spans(name, window, timedelta(0), min_requests=min_requests)
+        _set(
+            self,
+            name=name,
+            endpoint=endpoint.name,
+            model=endpoint.model,
+            window=window,
+            min_requests=min_requests,
+        )
         _set(
             self,
             effect=float(effect),
@@ -128,14 +146,17 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_spans(name: str, window: timedelta, maturity: timedelta, at_least: int) -> None:
-    if at_least < 2:
-        raise InvalidInput(
-            f"monitor {name}: at_least={at_least}; nothing can be told from fewer than 2 rows."
-        )
+def _check_spans(name: str, window: timedelta, maturity: timedelta, **fewest: int) -> None:
+    for what, number in fewest.items():
+        if number < 2:
+            raise InvalidInput(
+                f"monitor {name}: {what}={number}; nothing can be told from fewer than 2 rows.",
+                next_step="give 2 or more; 200 is the default.",
+            )
     if window <= timedelta(0) or maturity < timedelta(0):
         raise InvalidInput(
-            f"monitor {name}: the window must be longer than nothing, and maturity not below it."
+            f"monitor {name}: the window must be longer than nothing, and maturity not below it.",
+            next_step="give both as a timedelta.",
         )
 
 

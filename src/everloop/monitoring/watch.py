@@ -137,7 +137,7 @@ def _performance(
     known = [row for row in own if row.label is not None and row.prediction.output is not None]
     metric = monitor.metric
     live = measure(known, predictions=len(own), metrics=[metric])
-    enough = live.labels >= monitor.at_least
+    enough = live.labels >= monitor.min_labels
     reference = offline(version, metric.name)
     answer = decayed(
         reference,
@@ -151,7 +151,7 @@ def _performance(
             f"not known: the run that made {version.name} did not measure {metric.name} with an interval"
         )
     elif not enough:
-        because = f"not known: {live.labels} labels, {monitor.at_least} are asked for"
+        because = f"not known: {live.labels} labels, {monitor.min_labels} are asked for"
     result: JsonObject = {
         "version": version.name,
         "metric": metric.name,
@@ -178,8 +178,8 @@ def _drift(
     tx: Connection, workspace: Workspace, monitor: DriftMonitor, version: ModelVersion, rows: list[Labelled]
 ) -> tuple[str, JsonObject]:
     asked = _asked_alike(tx, version, rows)
-    if len(asked) < monitor.at_least:
-        because = f"only {len(asked)} requests, {monitor.at_least} are asked for"
+    if len(asked) < monitor.min_requests:
+        because = f"only {len(asked)} requests, {monitor.min_requests} are asked for"
         return UNKNOWN, {"version": version.name, "because": because}
     reference = training_profile(tx, workspace, version)
     if reference is None:

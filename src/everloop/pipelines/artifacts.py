@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from everloop.errors import Corrupted, InvalidInput, NotFound, Refused, Unsupported
 from everloop.models.model import Model
 from everloop.models.saving import load_model, save_model
-from everloop.pipelines.hints import SINGLE, fits, is_record, output_fields, told
+from everloop.pipelines.hints import SINGLE, describe_type, fits, is_record, output_fields
 from everloop.records.runs import ArtifactRef
 from everloop.settings import Trust
 from everloop.storage.blobs import Blobs
@@ -26,7 +26,7 @@ from everloop.storage.blobs import Blobs
 _logger = logging.getLogger(__name__)
 
 
-class Kept(NamedTuple):
+class Saved(NamedTuple):
     """What was written, and the value itself where the next step may have it without reading it again."""
 
     ref: ArtifactRef
@@ -46,16 +46,16 @@ class Artifacts:
     trust: Trust
     pipeline: str
 
-    def save(self, name: str, value: object, hint: Any) -> Kept:
+    def save(self, name: str, value: object, hint: Any) -> Saved:
         """Keep a value; raises InvalidInput when it is not of the type that the step promised."""
         check_type(name, value, hint)
         if isinstance(value, Model):
             digest = save_model(self.blobs, value)
             size = len(self.blobs.get(digest))
-            return Kept(ArtifactRef(name=name, digest=digest, format="model", size=size), None)
+            return Saved(ArtifactRef(name=name, digest=digest, format="model", size=size), None)
         format, data = self._encode(name, value, hint)
         ref = ArtifactRef(name=name, digest=self.blobs.put(data), format=format, size=len(data))
-        return Kept(ref, value if isinstance(value, pa.Table) and _comes_back(value, data) else None)
+        return Saved(ref, value if isinstance(value, pa.Table) and _comes_back(value, data) else None)
 
     def load(self, ref: ArtifactRef, hint: Any) -> object:
         """The value again, its bytes checked against the digest first."""
@@ -77,7 +77,7 @@ class Artifacts:
             f"artifact {ref.name!r} is in the format {ref.format!r}.", next_step="upgrade everloop."
         )
 
-    def there(self, ref: ArtifactRef) -> bool:
+    def is_intact(self, ref: ArtifactRef) -> bool:
         """Whether all of it can still be read."""
         try:
             if ref.format == "model":
@@ -142,7 +142,9 @@ def check_type(name: str, value: object, hint: Any) -> None:
             f"output {name!r} is a generator, which can be read once only.", next_step="return a list."
         )
     if not fits(type(value), hint):
-        raise InvalidInput(f"output {name!r} is a {type(value).__name__}; its type hint says {told(hint)}.")
+        raise InvalidInput(
+            f"output {name!r} is a {type(value).__name__}; its type hint says {describe_type(hint)}."
+        )
 
 
 def take_apart(value: object, returns: Any) -> dict[str, object]:
@@ -154,7 +156,7 @@ def take_apart(value: object, returns: Any) -> dict[str, object]:
         return {SINGLE: value} if fields else {}
     if not isinstance(value, tuple) or len(value) != len(fields):
         raise InvalidInput(
-            f"it returned a {type(value).__name__}; its type hint says {told(returns)} with {', '.join(fields)}."
+            f"it returned a {type(value).__name__}; its type hint says {describe_type(returns)} with {', '.join(fields)}."
         )
     return dict(zip(fields, value, strict=True))
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
-from everloop.data.datasets import latest_version
 from everloop.errors import ProjectError
 from everloop.metadata import provenance, runs, steps
-from everloop.pipelines.inputs import dataset_names
+from everloop.pipelines.pinning import dataset_pins, model_pins
 from everloop.pipelines.pipeline import Pipeline
-from everloop.pipelines.walk import Progress, Walk, told
-from everloop.records.runs import CodeVersion, ModelPin, Run, RunState
-from everloop.registry.aliases import find_alias
-from everloop.registry.model_names import ModelAlias
-from everloop.registry.versions import get_version
+from everloop.pipelines.scheduler import Progress, Scheduler, describe_error, silent
+from everloop.records.runs import CodeVersion, Run, RunState
 from everloop.storage.workspace import Workspace
 
-__all__ = ["Progress", "execute"]
+__all__ = ["Progress", "end", "execute", "silent"]
 
 
 def execute(
@@ -33,12 +27,16 @@ def execute(
     started = time.perf_counter()
     try:
         run = _pin(workspace, pipeline, run, code)
-        Walk(workspace=workspace, pipeline=pipeline, run=run, progress=progress).take_all()
+        Scheduler(workspace=workspace, pipeline=pipeline, run=run, progress=progress).run_all()
     except KeyboardInterrupt as error:
-        end(workspace, run, RunState.ABORT, seconds=time.perf_counter() - started, error=told(error))
+        end(
+            workspace, run, RunState.ABORT, seconds=time.perf_counter() - started, error=describe_error(error)
+        )
         raise
     except Exception as error:  # noqa: BLE001 - whatever a user's step raises belongs on the run's record
-        return end(workspace, run, RunState.FAIL, seconds=time.perf_counter() - started, error=told(error))
+        return end(
+            workspace, run, RunState.FAIL, seconds=time.perf_counter() - started, error=describe_error(error)
+        )
     return end(workspace, run, RunState.COMPLETE, seconds=time.perf_counter() - started)
 
 
@@ -56,17 +54,14 @@ def _pin(workspace: Workspace, pipeline: Pipeline, run: Run, code: CodeVersion) 
     if run.code is not None:
         return _go_on(run, run.code, code)
     _check_params(pipeline, run)
-    sources = pipeline.graph.sources()
     with workspace.database.write() as tx:
         return runs.pin_run(
             tx,
             run,
             code=code,
             env=provenance.environment(),
-            datasets=[
-                latest_version(tx, name) for name in sorted({n for s in sources for n in dataset_names(s)})
-            ],
-            models=[_pin_model(tx, source) for source in sources if isinstance(source, ModelAlias)],
+            datasets=dataset_pins(tx, pipeline, run.data),
+            models=model_pins(tx, pipeline),
         )
 
 
@@ -92,9 +87,3 @@ def _go_on(run: Run, then: CodeVersion, now: CodeVersion) -> Run:
             next_step=anew,
         )
     return run
-
-
-def _pin_model(tx: Connection, alias: ModelAlias) -> ModelPin:
-    version = find_alias(tx, alias.model, alias.alias)
-    digest = None if version is None else get_version(tx, alias.model, version).digest
-    return ModelPin(model=alias.model, alias=alias.alias, version=version, digest=digest)

@@ -1,4 +1,4 @@
-"""The graph of a pipeline: drawn once by calling its function, checked before anything runs."""
+"""The graph of a pipeline: traced once by calling its function, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -6,74 +6,55 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, get_args
 
 from everloop.errors import ProjectError
-from everloop.features.views import FeatureService, FeatureView
-from everloop.pipelines.hints import SINGLE, fits, is_record, output_fields, told
-from everloop.pipelines.steps import Step
+from everloop.features.views import FeatureService, FeatureView, ServiceHistory
+from everloop.pipelines.hints import SINGLE, describe_type, fits, is_record
+from everloop.pipelines.nodes import GateNode, Node, ReadNode, RegisterNode, StepNode, ValidateNode
+from everloop.pipelines.sources import (
+    WHOLE,
+    Constant,
+    Output,
+    Param,
+    Pinned,
+    Source,
+    datasets_of,
+)
+from everloop.pipelines.steps import AnyStep
 from everloop.records.checks import CheckResult
-from everloop.records.datasets import Dataset
+from everloop.records.datasets import Dataset, DatasetRows
+from everloop.records.placeholders import Placeholder
 from everloop.registry.model_names import ModelAlias, RegisteredModel
 
-_WHOLE = "*"  # the field of an output that stands for every field of a NamedTuple
+_LONGEST_NAME = 100  # of a step, in its table
+_WRITE: Mapping[type, str] = {
+    Dataset: "write {0.name}.rows",
+    FeatureService: "write {0.name}.history",
+    RegisteredModel: "write {0.name}.champion or {0.name}.challenger",
+    FeatureView: 'put it into a service, FeatureService("name", [{0.name}]), and write its .history',
+}
+"""What is meant by a declaration where a value is wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A param of the pipeline, to be filled in by each run."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A value written in the pipeline itself."""
-
-    value: object
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a step will return, or one named part of it."""
-
-    node: str
-    field: str
-    hint: Any
-
-    @property
-    def whole(self) -> bool:
-        """Whether it stands for every field of a NamedTuple."""
-        return self.field == _WHOLE
-
-    def parts(self) -> tuple[Output, ...]:
-        """The single outputs that this one stands for: itself, or every field of a whole NamedTuple."""
-        if not self.whole:
-            return (self,)
-        return tuple(Output(self.node, name, hint) for name, hint in output_fields(self.hint).items())
-
-
-Input: TypeAlias = Output | Param | Constant | Dataset | ModelAlias | FeatureService
-
-
-class StandIn:
-    """What a pipeline's function holds while it is drawn: to be handed on, or taken apart, and nothing else."""
+class ResultPlaceholder(Placeholder):
+    """What a pipeline's function holds of a step's result or of a param: to be handed on, or taken apart."""
 
     __slots__ = ("_source",)
 
     def __init__(self, source: Output | Param) -> None:
         self._source = source
 
-    def __getattr__(self, name: str) -> StandIn:
+    def __getattr__(self, name: str) -> ResultPlaceholder:
         for part in self._parts() if not name.startswith("_") else ():
             if part.field == name:
-                return StandIn(part)
+                return ResultPlaceholder(part)
         raise AttributeError(f"{self!r} has no {name!r}")
 
-    def __iter__(self) -> Iterator[StandIn]:
+    def __iter__(self) -> Iterator[ResultPlaceholder]:
         if not self._parts():
             raise ProjectError(f"{self!r} is one value; only a NamedTuple can be taken apart.")
-        return map(StandIn, self._parts())
+        return map(ResultPlaceholder, self._parts())
 
     def __repr__(self) -> str:
         if isinstance(self._source, Param):
@@ -83,24 +64,8 @@ class StandIn:
     def __hash__(self) -> int:
         return id(self)
 
-    def __bool__(self) -> bool:
-        self._refuse()
-
     def __eq__(self, other: object) -> bool:
         self._refuse()
-
-    def __str__(self) -> str:
-        self._refuse()
-
-    def __format__(self, spec: str) -> str:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        # Each of these would otherwise answer at once and quietly, with something that is not the value.
-        raise ProjectError(
-            f"a pipeline cannot branch on {self!r}, compare it or print it: it is drawn before it runs.",
-            next_step="do it inside a step.",
-        )
 
     def _parts(self) -> tuple[Output, ...]:
         source = self._source
@@ -108,60 +73,57 @@ class StandIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """One step in its place: the function, and where each input comes from."""
-
-    name: str
-    step: Step[Any]
-    inputs: Mapping[str, Input]
-    returns: Any
-    registers: str | None = None
-    """Name of the registered model when the engine itself does the step: registering."""
-
-    def outputs(self) -> tuple[Output, ...]:
-        """Every single output read by this node."""
-        return tuple(
-            part for value in self.inputs.values() if isinstance(value, Output) for part in value.parts()
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """The steps of a pipeline, each after what it needs."""
+    """The nodes of a pipeline, each after what it needs."""
 
     nodes: tuple[Node, ...]
 
-    def sources(self) -> tuple[Input, ...]:
-        """Datasets, feature services and model aliases that a run reads from outside."""
-        found = (value for node in self.nodes for value in node.inputs.values())
-        return tuple(dict.fromkeys(v for v in found if isinstance(v, Dataset | ModelAlias | FeatureService)))
+    def nodes_for(self, *, register: bool) -> tuple[Node, ...]:
+        """The nodes that a run has: one that registers nothing has no node for it, and everything else alike."""
+        return tuple(node for node in self.nodes if register or node.registers is None)
+
+    def sources(self) -> tuple[Pinned, ...]:
+        """What a run reads from outside: rows of datasets, histories of features, and the models behind aliases."""
+        found = (source for node in self.nodes for source in node.inputs.values())
+        return tuple(dict.fromkeys(source for source in found if isinstance(source, get_args(Pinned))))
+
+    def datasets(self) -> tuple[str, ...]:
+        """The names of all datasets that a run reads, in order."""
+        return tuple(sorted({name for source in self.sources() for name in datasets_of(source)}))
 
 
-class Drawing:
-    """Collects calls of steps while a pipeline's function runs with stand-ins."""
+class Trace:
+    """Collects what a pipeline's function calls while it runs with placeholders."""
 
     def __init__(self, pipeline: str, params: Mapping[str, Any]) -> None:
         self.pipeline = pipeline
         self.params = params
         self.nodes: list[Node] = []
 
-    def add_step(self, step: Step[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StandIn | None:
-        """Note a call; returns the stand-in for its result."""
+    def add_step(
+        self, step: AnyStep, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ResultPlaceholder | None:
+        """A step was called; returns what stands for its result."""
+        taker = f"step {step.name} ({step.where})"
         try:
             bound = step.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise ProjectError(f"step {step.name} ({step.where}) is called wrongly: {error}.") from None
+            raise ProjectError(f"{taker} is called wrongly: {error}.") from None
         bound.apply_defaults()
-        name = self._free_name(step.name)
-        inputs = {key: self._input(step, key, value) for key, value in bound.arguments.items()}
-        returns = step.hints["return"]
-        self.nodes.append(Node(name=name, step=step, inputs=inputs, returns=returns))
-        if not output_fields(returns):
+        inputs = {
+            key: self._fitting(taker, key, value, step.hints[key]) for key, value in bound.arguments.items()
+        }
+        self._read_before(inputs)
+        node = StepNode(name=self._free_name(step.name), inputs=inputs, step=step)
+        self.nodes.append(node)
+        if not node.outputs:
             return None
-        return StandIn(Output(name, _WHOLE if is_record(returns) else SINGLE, returns))
+        return ResultPlaceholder(
+            Output(node.name, WHOLE if is_record(node.returns) else SINGLE, node.returns)
+        )
 
-    def add_register(self, step: Step[Any], model: RegisteredModel, inputs: Mapping[str, Any]) -> None:
-        """Note that a model is to be registered."""
+    def add_register(self, model: RegisteredModel, candidate: object, evaluation: object) -> None:
+        """A model is to be registered: its gate is asked first, if it has one."""
         if not isinstance(model, RegisteredModel):
             raise ProjectError(f"register takes a RegisteredModel first, not {model!r}.")
         if any(node.registers == model.name for node in self.nodes):
@@ -169,72 +131,104 @@ class Drawing:
                 f"register is called twice for model {model.name!r}; a run makes one version of a model.",
                 next_step="register the second under a name of its own.",
             )
-        name = self._free_name(step.name)
-        checked = {key: self._input(step, key, value) for key, value in inputs.items()}
-        self._check_output(checked["candidate"], "candidate", _loaded("everloop.models.model", "Model"))
-        self._check_output(checked["verdict"], "verdict", CheckResult)
-        self.nodes.append(Node(name=name, step=step, inputs=checked, returns=None, registers=model.name))
+        made = self._made("candidate", candidate, _loaded("everloop.models.model", "Model"))
+        found = self._made("evaluation", evaluation)
+        inputs = {"candidate": made} | (
+            {"evaluation": found} if model.gate is None else {"verdict": self._add_gate(model, found)}
+        )
+        self.nodes.append(RegisterNode(name=self._free_name("register"), inputs=inputs, model=model))
+
+    def _add_gate(self, model: RegisteredModel, evaluation: Output) -> Output:
+        node = GateNode(name=self._free_name("gate"), inputs={"evaluation": evaluation}, model=model)
+        self.nodes.append(node)
+        return Output(node.name, "verdict", CheckResult)
+
+    def _read_before(self, inputs: Mapping[str, Source]) -> None:
+        """Whatever a step reads is read first, and what was promised of it is looked at; both once in a pipeline."""
+        for source in inputs.values():
+            for name in datasets_of(source):
+                self._add_read(name)
+            for dataset in _declared_by(source):
+                self._add_validate(dataset)
+
+    def _add_read(self, dataset: str) -> None:
+        if all(not isinstance(node, ReadNode) or node.dataset != dataset for node in self.nodes):
+            self.nodes.append(ReadNode(name=self._free_name(f"read_{dataset}"), dataset=dataset))
+
+    def _add_validate(self, dataset: Dataset) -> None:
+        known = (node.dataset for node in self.nodes if isinstance(node, ValidateNode))
+        if dataset.expect and dataset not in known:
+            name = self._free_name(f"validate_{dataset.name}")
+            self.nodes.append(ValidateNode(name=name, inputs={"rows": DatasetRows(dataset)}, dataset=dataset))
 
     def _free_name(self, wanted: str) -> str:
         taken = {node.name for node in self.nodes}
-        tries = (wanted if n == 1 else f"{wanted}_{n}" for n in range(1, len(taken) + 2))
-        return next(name for name in tries if name not in taken)
+        ends = ("" if n == 1 else f"_{n}" for n in range(1, len(taken) + 2))
+        names = (f"{wanted[: _LONGEST_NAME - len(end)]}{end}" for end in ends)
+        return next(name for name in names if name not in taken)
 
-    def _input(self, step: Step[Any], key: str, value: Any) -> Input:
-        found = self._source(step, key, value)
+    def _fitting(self, taker: str, key: str, value: Any, wanted: Any) -> Source:
+        found = _source(taker, key, value)
         offered = self._offers(found)
-        wanted = step.hints[key]
         if not fits(offered, wanted):
             raise ProjectError(
-                f"step {step.name} ({step.where}) takes {key!r} as {told(wanted)} and is given {told(offered)}.",
+                f"{taker} takes {key!r} as {describe_type(wanted)} and is given {describe_type(offered)}.",
                 next_step="a model may have no champion yet, so write `Model | None`."
                 if isinstance(found, ModelAlias)
                 else "",
             )
         return found
 
-    def _source(self, step: Step[Any], key: str, value: Any) -> Input:
-        if isinstance(value, StandIn):
-            return value._source
-        if isinstance(value, Dataset | ModelAlias | FeatureService):
-            return value
-        if _is_plain(value):
-            return Constant(value)
-        given = f"step {step.name} ({step.where}) is given {value!r} as {key!r}"
-        if isinstance(value, RegisteredModel):
-            raise ProjectError(
-                f"{given}, which does not say which version.",
-                next_step=f"write {value.name}.champion or {value.name}.challenger.",
-            )
-        if isinstance(value, FeatureView):
-            raise ProjectError(
-                f"{given}.", next_step=f'put it into a service: FeatureService("name", [{value.name}]).'
-            )
+    def _made(self, key: str, value: object, wanted: type = object) -> Output:
+        """What a step of this pipeline made: nothing else can be registered, or judged."""
+        found = _source("register", key, value)
+        offered = self._offers(found)
+        if isinstance(found, Output) and fits(offered, wanted):
+            return found
+        what = f"the {wanted.__name__} that" if wanted is not object else "what"
         raise ProjectError(
-            f"{given}, which a run's record cannot hold.",
-            next_step="hand on outputs one by one, and plain values (bool, int, float, str, lists of them).",
+            f"register takes as {key} {what} a step of this pipeline returns, and is given {describe_type(offered)}."
         )
 
-    def _offers(self, value: Input) -> Any:
-        if isinstance(value, Output):
-            return value.hint
-        if isinstance(value, Param):
-            return self.params[value.name]
-        if isinstance(value, Constant):
-            return type(value.value)
-        if isinstance(value, Dataset):
+    def _offers(self, source: Source) -> Any:
+        if isinstance(source, Output):
+            return source.hint
+        if isinstance(source, Param):
+            return self.params[source.name]
+        if isinstance(source, Constant):
+            return type(source.value)
+        if isinstance(source, DatasetRows):
             return _loaded("pyarrow", "Table")
-        if isinstance(value, FeatureService):
+        if isinstance(source, ServiceHistory):
             return _loaded("everloop.features.history", "History")
         return _loaded("everloop.models.model", "Model") | None
 
-    def _check_output(self, value: Input, key: str, wanted: type) -> None:
-        offered = self._offers(value)
-        if not isinstance(value, Output) or not fits(offered, wanted):
-            raise ProjectError(
-                f"register takes as {key} the {wanted.__name__} that a step of this pipeline returns, "
-                f"and is given {told(offered)}."
-            )
+
+def _source(taker: str, key: str, value: Any) -> Source:
+    if isinstance(value, ResultPlaceholder):
+        return value._source
+    if isinstance(value, DatasetRows | ServiceHistory | ModelAlias):
+        return value
+    if _is_plain(value):
+        return Constant(value)
+    meant = next((text for kind, text in _WRITE.items() if isinstance(value, kind)), None)
+    if meant is not None:
+        raise ProjectError(
+            f"{taker} is given the declaration {value.name!r} as {key!r}, and no value of it.",
+            next_step=meant.format(value),
+        )
+    raise ProjectError(
+        f"{taker} is given {value!r} as {key!r}, which a run's record cannot hold.",
+        next_step="hand on outputs one by one, and plain values (bool, int, float, str, lists of them).",
+    )
+
+
+def _declared_by(source: Source) -> list[Dataset]:
+    """The declarations behind a source whose promises can be looked at; of a dataset that is only named there is none."""
+    if isinstance(source, DatasetRows):
+        return [source.dataset]
+    views = source.service.views if isinstance(source, ServiceHistory) else ()
+    return [view.dataset for view in views if view.dataset is not None]
 
 
 def _loaded(module: str, name: str) -> type:

@@ -1,4 +1,4 @@
-"""Does a value of this type go where that type is asked for? Asked of a drawing before it runs, and of every output."""
+"""Does a value of this type go where that type is asked for? Asked of a trace before it runs, and of every output."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fits(offered: Any, wanted: Any) -> bool:
     return issubclass(have, want)
 
 
-def told(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """A type as a person would write it."""
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 

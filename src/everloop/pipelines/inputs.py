@@ -1,4 +1,4 @@
-"""What a step is given in a run, and the digest that names it."""
+"""What a node is given in a run, and what names it: the values, and their part of a cache key."""
 
 from __future__ import annotations
 
@@ -10,74 +10,59 @@ from typing import Any
 import pyarrow as pa
 
 from everloop.features.history import History
+from everloop.features.views import ServiceHistory
 from everloop.models.model import Model
 from everloop.models.saving import load_model
 from everloop.pipelines.artifacts import Artifacts
-from everloop.pipelines.graph import Constant, Input, Node, Output, Param
-from everloop.pipelines.identity import function_id
+from everloop.pipelines.nodes import Node
+from everloop.pipelines.sources import Constant, Output, Param, Source, datasets_of
 from everloop.records.data import DatasetPin
-from everloop.records.datasets import Dataset
-from everloop.records.runs import ArtifactRef, ModelPin, Run
+from everloop.records.datasets import DatasetRows
+from everloop.records.runs import ArtifactRef, ModelPin, Run, StepRun
 from everloop.registry.model_names import ModelAlias
-from everloop.storage.codec import digest_of
 from everloop.storage.workspace import Workspace
 
 
 @dataclass(slots=True, kw_only=True)
 class Inputs:
-    """Everything that steps of one run may be given: params, pinned versions, and outputs of the steps before."""
+    """Everything that nodes of one run may be given: params, pinned versions, and what the nodes before made."""
 
     workspace: Workspace
     artifacts: Artifacts
     run: Run
     refs: dict[tuple[str, str], ArtifactRef] = field(default_factory=dict)
-    """Every output so far, by step and name."""
+    """Every output so far, by node and name."""
     tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict)
     """Outputs that need not be read again."""
     datasets: dict[str, pa.Table] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Everything measured so far; of two with one name, the later."""
+
+    def add(self, done: StepRun) -> None:
+        """A node is done: those after it may read what it made."""
+        self.refs |= {(done.step, ref.name): ref for ref in done.outputs}
+        self.metrics |= done.metrics
 
     def read_by(self, node: Node) -> tuple[ArtifactRef, ...]:
-        """The artifacts that a step reads, under the names of its inputs."""
-        return tuple(
-            replace(self._ref(part), name=f"{name}.{part.field}" if source.whole else name)
-            for name, source in node.inputs.items()
-            if isinstance(source, Output)
-            for part in source.parts()
-        )
+        """The artifacts that a node reads, under the names that they have there."""
+        return tuple(replace(self.ref(part), name=name) for name, part in node.parts().items())
 
-    def key(self, node: Node) -> str:
-        """Equal keys mean equal results: the function, all of the project's sources, every library, and each input."""
+    def identities(self, node: Node) -> dict[str, Any]:
+        """What names each input of a node: equal identities are equal values."""
+        return {name: self._identity(source) for name, source in node.inputs.items()}
+
+    def code(self) -> tuple[str, str]:
+        """What names everything that could run: all of the project's sources, and every library."""
         code, environment = self.run.code, self.run.environment
-        assert code is not None and environment is not None, "a run is pinned before its steps are taken"
-        function = function_id(node.step.function, self.workspace.settings.root) or node.name
-        inputs = {name: self._identity(source) for name, source in node.inputs.items()}
-        return digest_of([function, code.digest, environment.digest, inputs])
+        assert code is not None and environment is not None, "a run is pinned before its nodes are run"
+        return code.digest, environment.digest
 
     def arguments(self, node: Node) -> dict[str, object]:
         """The values themselves; each call makes them anew, so a function that changes one changes nobody else's."""
-        return {name: self._value(source) for name, source in node.inputs.items()}
+        return {name: self.value(source) for name, source in node.inputs.items()}
 
-    def forget(self, ahead: Iterable[Node]) -> None:
-        """Let go of tables that no later step reads."""
-        later = list(ahead)
-        parts = {(part.node, part.field) for node in later for part in node.outputs()}
-        self.tables = {key: table for key, table in self.tables.items() if key in parts}
-        names = {name for node in later for source in node.inputs.values() for name in dataset_names(source)}
-        self.datasets = {name: table for name, table in self.datasets.items() if name in names}
-
-    def _identity(self, source: Input) -> Any:
-        if isinstance(source, Output):
-            return ["artifact", *((ref.format, ref.digest) for ref in map(self._ref, source.parts()))]
-        if isinstance(source, Param):
-            return _plain_identity(self.run.params[source.name])
-        if isinstance(source, Constant):
-            return _plain_identity(source.value)
-        if isinstance(source, ModelAlias):
-            return ["model", self._model(source).digest]
-        pins = {name: self._dataset(name).version for name in dataset_names(source)}
-        return ["dataset", pins] if isinstance(source, Dataset) else ["features", source.definition(), pins]
-
-    def _value(self, source: Input) -> object:
+    def value(self, source: Source) -> object:
+        """One value."""
         if isinstance(source, Output):
             values = [self._output(part) for part in source.parts()]
             return source.hint(*values) if source.whole else values[0]
@@ -85,18 +70,52 @@ class Inputs:
             return self.run.params[source.name]
         if isinstance(source, Constant):
             return deepcopy(source.value)
-        if isinstance(source, Dataset):
-            return self._table(source.name)
+        if isinstance(source, DatasetRows):
+            return self.table(source.dataset.name)
         if isinstance(source, ModelAlias):
             return self._load(self._model(source))
-        return History(source, {view.source: self._table(view.source) for view in source.views})
+        service = source.service
+        return History(service, {name: self.table(name) for name in service.sources})
+
+    def table(self, dataset: str) -> pa.Table:
+        """The rows of a dataset at its pinned version, read once."""
+        if dataset not in self.datasets:
+            self.datasets[dataset] = self.workspace.tables.read(dataset, self.version(dataset))
+        return self.datasets[dataset]
+
+    def version(self, dataset: str) -> int:
+        """The version of a dataset that the run is pinned to."""
+        return self._dataset(dataset).version
+
+    def ref(self, part: Output) -> ArtifactRef:
+        """The artifact of one output."""
+        return self.refs[part.node, part.field]
+
+    def release(self, ahead: Iterable[Node]) -> None:
+        """Let go of tables that no later node reads."""
+        later = list(ahead)
+        parts = {(part.node, part.field) for node in later for part in node.parts().values()}
+        self.tables = {key: table for key, table in self.tables.items() if key in parts}
+        names = {name for node in later for source in node.inputs.values() for name in datasets_of(source)}
+        self.datasets = {name: table for name, table in self.datasets.items() if name in names}
+
+    def _identity(self, source: Source) -> Any:
+        if isinstance(source, Output):
+            return ["artifact", *((ref.format, ref.digest) for ref in map(self.ref, source.parts()))]
+        if isinstance(source, Param):
+            return _plain_identity(self.run.params[source.name])
+        if isinstance(source, Constant):
+            return _plain_identity(source.value)
+        if isinstance(source, ModelAlias):
+            return ["model", self._model(source).digest]
+        versions = {name: self.version(name) for name in datasets_of(source)}
+        if isinstance(source, ServiceHistory):
+            return ["features", source.service.definition(), versions]
+        return ["dataset", versions]
 
     def _output(self, part: Output) -> object:
         table = self.tables.get((part.node, part.field))
-        return self.artifacts.load(self._ref(part), part.hint) if table is None else table
-
-    def _ref(self, part: Output) -> ArtifactRef:
-        return self.refs[part.node, part.field]
+        return self.artifacts.load(self.ref(part), part.hint) if table is None else table
 
     def _dataset(self, name: str) -> DatasetPin:
         return next(pin for pin in self.run.datasets if pin.dataset == name)
@@ -104,24 +123,10 @@ class Inputs:
     def _model(self, alias: ModelAlias) -> ModelPin:
         return next(pin for pin in self.run.models if (pin.model, pin.alias) == (alias.model, alias.alias))
 
-    def _table(self, name: str) -> pa.Table:
-        if name not in self.datasets:
-            self.datasets[name] = self.workspace.tables.read(name, self._dataset(name).version)
-        return self.datasets[name]
-
     def _load(self, pin: ModelPin) -> Model | None:
         if pin.digest is None:
             return None
         return load_model(self.workspace.blobs, pin.digest, trust=self.workspace.settings.trust)
-
-
-def dataset_names(source: Input) -> list[str]:
-    """The datasets behind a source, each once."""
-    if isinstance(source, Dataset):
-        return [source.name]
-    if isinstance(source, Output | Param | Constant | ModelAlias):
-        return []
-    return sorted({view.source for view in source.views})
 
 
 def _plain_identity(value: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""A pipeline: a function that calls steps, drawn once and run as often as its triggers say."""
+"""A pipeline: a function that calls steps, traced once and run as often as its triggers say."""
 
 from __future__ import annotations
 
@@ -6,23 +6,35 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Drawing, Graph, Param, StandIn
+from everloop.pipelines.graph import Graph, ResultPlaceholder, Trace
 from everloop.pipelines.hints import fits
-from everloop.pipelines.steps import Step
-from everloop.records.checks import CheckResult
+from everloop.pipelines.sources import Param
 from everloop.records.json import Json
 from everloop.registry.model_names import RegisteredModel
+
+if TYPE_CHECKING:
+    from everloop.models.model import Model
 
 _KINDS = (bool, int, float, str)
 _ONLY_STEPS = "a pipeline only calls steps and hands their outputs on; compute inside a step."
 
 
 class Pipeline:
-    """The definition of a workflow; its params are the function's arguments, each with a default or asked for."""
+    """The definition of a workflow; its params are the function's arguments, each with a default or asked for.
+
+    >>> from everloop import step
+    >>> @step
+    ... def train(trees: int) -> float: ...
+    >>> def keep_fresh(trees: int = 60) -> None:
+    ...     train(trees)
+    >>> workflow = Pipeline(keep_fresh)
+    >>> workflow.name, workflow.fill({})
+    ('keep_fresh', {'trees': 60})
+    """
 
     def __init__(self, function: Callable[..., None]) -> None:
         if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
@@ -65,17 +77,17 @@ class Pipeline:
     @cached_property
     def graph(self) -> Graph:
         """Its steps; raises ProjectError for anything that cannot work, naming the line."""
-        drawing = Drawing(self.name, {name: kind for name, (kind, _) in self.params.items()})
-        with tracing.drawing_on(drawing):
+        trace = Trace(self.name, {name: kind for name, (kind, _) in self.params.items()})
+        with tracing.tracing_into(trace):
             try:
-                self.function(**{name: StandIn(Param(name)) for name in self.params})
+                self.function(**{name: ResultPlaceholder(Param(name)) for name in self.params})
             except EverloopError as error:
                 raise self._error(error.reason, self._line(error), error.next_step) from error
             except Exception as error:
-                raise self._error(f"it cannot be drawn: {error}.", self._line(error), _ONLY_STEPS) from error
-        if not drawing.nodes:
+                raise self._error(f"it cannot be traced: {error}.", self._line(error), _ONLY_STEPS) from error
+        if not trace.nodes:
             raise self._error("it calls no step.", self.where)
-        return Graph(nodes=tuple(drawing.nodes))
+        return Graph(nodes=tuple(trace.nodes))
 
     def fill(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """All params of a run: what was given, checked, and the defaults."""
@@ -122,30 +134,46 @@ class Pipeline:
 
 
 def pipeline(function: Callable[..., None]) -> Pipeline:
-    """Make a function that calls steps a pipeline."""
+    """Make a function that calls steps a pipeline.
+
+    >>> from everloop import step
+    >>> @step
+    ... def train(trees: int) -> float: ...
+    >>> @pipeline
+    ... def keep_fresh(trees: int = 60) -> None:
+    ...     train(trees)
+    >>> [node.name for node in keep_fresh.graph.nodes]
+    ['train']
+    """
     return Pipeline(function)
 
 
-def register(model: RegisteredModel, candidate: Any, verdict: CheckResult) -> None:
-    """Inside a pipeline: register the model a step made, with the verdict of its gate.
+def register(model: RegisteredModel, candidate: Model, evaluation: object) -> None:
+    """Inside a pipeline: register the model that a step made, after its gate was asked about what a step evaluated.
 
-    A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias.
+    A version that passed becomes `challenger`; a refused one is kept, numbered, and can never carry an alias, and neither
+    can a version of a model that has no gate.
+
+    >>> from everloop import Evaluation, Model, step
+    >>> churn = RegisteredModel("churn")
+    >>> @step
+    ... def train() -> Model: ...
+    >>> @step
+    ... def evaluate(candidate: Model) -> Evaluation: ...
+    >>> @pipeline
+    ... def keep_fresh() -> None:
+    ...     candidate = train()
+    ...     register(churn, candidate, evaluate(candidate))
+    >>> [node.name for node in keep_fresh.graph.nodes]
+    ['train', 'evaluate', 'register']
     """
-    drawing = tracing.current()
-    if drawing is None:
+    trace = tracing.current()
+    if trace is None:
         raise ProjectError(
             f"register ({tracing.called_from()}) works inside a @pipeline, where the run's record vouches for the model.",
             next_step="let a step return the model, and call register in the pipeline.",
         )
-    drawing.add_register(_REGISTER, model, {"candidate": candidate, "verdict": verdict})
-
-
-def _contract(candidate: Any, verdict: Any) -> None:
-    """What `register` takes; the engine does the work in the transaction that ends the step."""
-
-
-_contract.__name__ = "register"
-_REGISTER: Step[None] = Step(_contract, cache=False, retries=0)
+    trace.add_register(model, candidate, evaluation)
 
 
 def _checked(what: str, kind: type, value: Json) -> Json:

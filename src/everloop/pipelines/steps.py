@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints, overload
 
 from everloop.errors import ProjectError
 from everloop.pipelines import tracing
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Step(Generic[R]):
+class Step(Generic[P, R]):
     """A function that a pipeline may call; called anywhere else, it just runs.
+
+    A type checker sees the function's own parameters and result, in a pipeline as anywhere else.
 
     >>> @step
     ... def double(n: int) -> int:
@@ -23,7 +26,7 @@ class Step(Generic[R]):
     42
     """
 
-    def __init__(self, function: Callable[..., R], *, cache: bool, retries: int) -> None:
+    def __init__(self, function: Callable[P, R], *, cache: bool, retries: int) -> None:
         _check_kind(function)
         self.function = function
         self.name = function.__name__
@@ -36,12 +39,12 @@ class Step(Generic[R]):
         self.signature = inspect.signature(function)
         _check_written(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
-        """Run it, or, while a pipeline is being drawn, note that it was called."""
-        drawing = tracing.current()
-        if drawing is None:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it, or, while a pipeline is being traced, note that it was called."""
+        trace = tracing.current()
+        if trace is None:
             return self.function(*args, **kwargs)
-        return cast(R, drawing.add_step(self, args, kwargs))
+        return cast(R, trace.add_step(self, args, kwargs))
 
     @cached_property
     def hints(self) -> Mapping[str, Any]:
@@ -60,20 +63,29 @@ class Step(Generic[R]):
         return f"{code.co_filename}:{code.co_firstlineno}"
 
 
+AnyStep: TypeAlias = Step[..., Any]
+
+
 @overload
-def step(function: Callable[..., R], /) -> Step[R]: ...
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(*, cache: bool = True, retries: int = 0) -> Callable[[Callable[..., R]], Step[R]]: ...
+def step(*, cache: bool = True, retries: int = 0) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
 def step(
-    function: Callable[..., R] | None = None, /, *, cache: bool = True, retries: int = 0
-) -> Step[R] | Callable[[Callable[..., R]], Step[R]]:
+    function: Callable[P, R] | None = None, /, *, cache: bool = True, retries: int = 0
+) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Make a function a step, bare or with keywords.
 
     `cache=False` runs it in every run: for what reads more than its inputs, such as a clock or an address. `retries` is
     how often it is tried again after an error; a refusal is an answer and not tried again.
     Raises ProjectError for a function without type hints, naming its line.
+
+    >>> @step(retries=2)
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> double(21), double.retries
+    (42, 2)
     """
     if retries < 0:
         raise ProjectError(f"step ({tracing.called_from()}): retries={retries} is below 0.")
@@ -102,7 +114,7 @@ def _check_kind(function: Callable[..., Any]) -> None:
         )
 
 
-def _check_written(step: Step[Any]) -> None:
+def _check_written(step: AnyStep) -> None:
     for name, parameter in step.signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ProjectError(

@@ -1,32 +1,43 @@
-"""Which pipeline is being drawn right now; nothing when steps are simply called."""
+"""Which pipeline is being traced right now; nothing when steps are simply called."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from everloop.pipelines.graph import Drawing
 
-_current: ContextVar[Drawing | None] = ContextVar("everloop_drawing", default=None)
+class Trace(Protocol):
+    """What calls are added to; the one that makes a graph of them is in `graph`, which knows steps, as steps need not it."""
+
+    def add_step(self, step: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> object:
+        """A step was called; returns what stands for its result."""
+
+    def add_register(self, model: Any, candidate: object, evaluation: object, /) -> None:
+        """A model is to be registered."""
+
+
+_current: ContextVar[Trace | None] = ContextVar("everloop_trace", default=None)
 _ROOM = str(Path(__file__).parent)
+_PLACEHOLDERS = str(
+    Path(__file__).parents[1] / "records"
+)  # they refuse by themselves what a pipeline cannot do with them
 
 
-def current() -> Drawing | None:
-    """The drawing that calls of steps are added to."""
+def current() -> Trace | None:
+    """The trace that calls of steps are added to."""
     return _current.get()
 
 
 @contextmanager
-def drawing_on(drawing: Drawing | None) -> Iterator[None]:
-    """Add calls of steps to this drawing for the length of a block."""
-    token = _current.set(drawing)
+def tracing_into(trace: Trace | None) -> Iterator[None]:
+    """Add calls of steps to this trace for the length of a block."""
+    token = _current.set(trace)
     try:
         yield
     finally:
@@ -42,10 +53,10 @@ def called_from() -> str:
 
 
 def raised_at(trace: TracebackType | None) -> str | None:
-    """File and line, outside this room, where an error came from."""
+    """File and line, outside what refuses here, where an error came from."""
     lines = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(trace) if _is_theirs(frame.filename)]
     return lines[-1] if lines else None
 
 
 def _is_theirs(file: str) -> bool:
-    return not file.startswith(_ROOM)
+    return not file.startswith((_ROOM, _PLACEHOLDERS))

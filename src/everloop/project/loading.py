@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import TypeVar
 
 from everloop.errors import EverloopError, NotFound, ProjectError
+from everloop.features.views import ServiceHistory
 from everloop.loop.triggers import Decay, Drift, NewData, Triggers
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
 from everloop.pipelines.pipeline import Pipeline
-from everloop.records.datasets import Dataset
+from everloop.records.datasets import Dataset, DatasetRows
 from everloop.rollout.endpoint import Endpoint
 from everloop.settings import Settings, find_root, load_settings
 
@@ -166,7 +167,7 @@ def _check_datasets(project: Project) -> None:
     read = [pair for pipeline in project.pipelines for pair in _read_by(pipeline)]
     for triggers in project.triggers:
         asked = (rule for rule in triggers.rules if isinstance(rule, NewData))
-        read += [(f"new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
+        read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
     for reader, name in read:
         if name not in declared:
             raise ProjectError(
@@ -177,9 +178,9 @@ def _check_datasets(project: Project) -> None:
 
 def _read_by(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for source in pipeline.graph.sources():
-        if isinstance(source, Dataset):
-            yield f"pipeline {pipeline.name}", source.name
-        for view in getattr(source, "views", ()):
+        if isinstance(source, DatasetRows):
+            yield f"pipeline {pipeline.name}", source.dataset.name
+        for view in source.service.views if isinstance(source, ServiceHistory) else ():
             yield f"feature view {view.name!r}", view.source
 
 

@@ -11,7 +11,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The answer to one check, with the reason a person reads and the answers it is made of."""
+    """The answer to one check, with the reason a person reads and the answers it is made of.
+
+    >>> parts = (
+    ...     CheckResult(name="auc >= 0.7", passed=True, because="0.8"),
+    ...     CheckResult(name="beats('constant')", passed=False, because="it is worse"),
+    ... )
+    >>> [part.because for part in CheckResult(name="gate", passed=False, because="", parts=parts).failed()]
+    ['it is worse']
+    """
 
     name: str
     passed: bool
@@ -50,12 +58,12 @@ class Check(Generic[T]):
         """Ask it of a value."""
         try:
             answer = self.ask(value)
+            if isinstance(answer, CheckResult):
+                return answer
+            passed, because = answer
+            return CheckResult(name=self.name, passed=bool(passed), because=str(because))
         except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
             return CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
-        if isinstance(answer, CheckResult):
-            return answer
-        passed, because = answer
-        return CheckResult(name=self.name, passed=bool(passed), because=because)
 
     def __and__(self, other: Check[T]) -> Check[T]:
         return _join(self, other, "and", all)

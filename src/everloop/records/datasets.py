@@ -6,9 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from everloop.errors import InvalidInput
+from everloop.records.placeholders import Placeholder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -172,7 +176,6 @@ class Dataset:
     expect: tuple[Expectation, ...]
     files: str
     """Where batches appear as files, as a pattern below the project's folder: `data/flights-*.parquet`."""
-    description: str
 
     def __init__(
         self,
@@ -183,7 +186,6 @@ class Dataset:
         created_time: str | None = None,
         expect: Sequence[Expectation] = (),
         files: str = "",
-        description: str = "",
     ) -> None:
         # Written out because the name alone is positional, and a lone string is one key and not its letters.
         object.__setattr__(self, "name", name)
@@ -192,8 +194,18 @@ class Dataset:
         object.__setattr__(self, "created_time", created_time)
         object.__setattr__(self, "expect", tuple(expect))
         object.__setattr__(self, "files", files)
-        object.__setattr__(self, "description", description)
         self._check()
+
+    @property
+    def rows(self) -> pa.Table:
+        """What a pipeline hands to a step: the rows of the version that the run reads, as a table.
+
+        Outside of a run there is no such version, and this only names what it will be.
+
+        >>> Dataset("flights", keys="id", event_time=None).rows
+        the rows of dataset flights
+        """
+        return cast("pa.Table", DatasetRows(self))
 
     def declared(self) -> tuple[str, ...]:
         """Every column that this declaration names, once each."""
@@ -225,6 +237,16 @@ class Dataset:
                     f"Dataset {self.name!r} expects {expectation!r}, which is no expectation.",
                     next_step="use between, one_of, not_null or unique.",
                 )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DatasetRows(Placeholder):
+    """The rows of a dataset at the version that a run reads."""
+
+    dataset: Dataset
+
+    def __repr__(self) -> str:
+        return f"the rows of dataset {self.dataset.name}"
 
 
 def _column(name: str) -> str:

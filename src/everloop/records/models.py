@@ -13,7 +13,11 @@ CHALLENGER = "challenger"
 
 
 class Datatype(StrEnum):
-    """Tensor element types of the Open Inference Protocol that everloop uses."""
+    """Tensor element types of the Open Inference Protocol that everloop uses.
+
+    >>> Datatype("FP64"), Datatype.BYTES.value
+    (<Datatype.FP64: 'FP64'>, 'BYTES')
+    """
 
     BOOL = "BOOL"
     INT64 = "INT64"
@@ -22,7 +26,11 @@ class Datatype(StrEnum):
 
 
 class Task(StrEnum):
-    """What a model learns to tell; it decides which metrics, gates and judges fit it."""
+    """What a model learns to tell; it decides which metrics, gates and judges fit it.
+
+    >>> [task.value for task in Task]
+    ['binary', 'regression']
+    """
 
     BINARY = "binary"
     """Whether something is so, as a probability."""
@@ -32,7 +40,11 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One named input or output of a model."""
+    """One named input or output of a model.
+
+    >>> Field(name="plan", datatype=Datatype.BYTES, categories=("basic", "team")).nullable
+    False
+    """
 
     name: str
     datatype: Datatype
@@ -45,7 +57,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a model takes and what it gives; a request is held against it before the model sees it."""
+    """What a model takes and what it gives; a request is held against it before the model sees it.
+
+    >>> signature = Signature(
+    ...     inputs=(Field(name="visits", datatype=Datatype.INT64),),
+    ...     outputs=(Field(name="left", datatype=Datatype.FP64),),
+    ... )
+    >>> [field.name for field in signature.inputs], signature.task.value
+    (['visits'], 'binary')
+    """
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]

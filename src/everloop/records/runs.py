@@ -67,6 +67,10 @@ class Run:
     who: str
     params: Mapping[str, Json]
     requested_at: datetime
+    register: bool = True
+    """Whether its models become versions; False for an experiment, which is no release."""
+    data: Mapping[str, int] = field(default_factory=dict)
+    """Versions of datasets that it was asked to read; of every other dataset it reads the newest."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     seconds: float | None = None
@@ -80,8 +84,6 @@ class Run:
     code: CodeVersion | None = None
     environment: Environment | None = None
     error: str | None = None
-    register: bool = True
-    """Whether the model that it makes becomes a version; an experiment is not a release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

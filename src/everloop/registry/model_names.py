@@ -1,45 +1,65 @@
-"""How a project names a registered model, and the version that an alias means."""
+"""How a project names a registered model: its gate, and the versions that its aliases mean."""
+
+from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from everloop.errors import InvalidInput
+from everloop.records.checks import Check
 from everloop.records.models import CHALLENGER, CHAMPION
+from everloop.records.placeholders import Placeholder
+
+if TYPE_CHECKING:
+    from everloop.models.model import Model
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAlias:
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelAlias(Placeholder):
     """The version that an alias points at when a run begins."""
 
     model: str
     alias: str
 
+    def __repr__(self) -> str:
+        return f"model {self.model}@{self.alias}"
+
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """The name under which versions of a model live.
+    """The name under which versions of a model live, and the gate that each of them has to pass.
 
-    >>> late = RegisteredModel("late")
+    >>> useful = Check[float]("useful", lambda score: (score > 0.5, f"{score} against 0.5"))
+    >>> late = RegisteredModel("late", gate=useful)
     >>> late.champion
-    ModelAlias(model='late', alias='champion')
+    model late@champion
     """
 
     name: str
+    gate: Check[Any] | None = field(default=None, kw_only=True)
+    """Asked of what a pipeline evaluated, before a version is registered; a version that no gate has looked at can never
+    carry an alias."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InvalidInput(
                 f"{self.name!r} cannot name a model; use small letters, digits, - and _, a letter first."
             )
+        if self.gate is not None and not isinstance(self.gate, Check):
+            raise InvalidInput(
+                f"the gate of model {self.name} is {self.gate!r}, which is no check.",
+                next_step='join checks by & and |: gate=beats("constant") & not_worse(margin=0.03)',
+            )
 
     @property
-    def champion(self) -> ModelAlias:
-        """The version in production."""
-        return ModelAlias(self.name, CHAMPION)
+    def champion(self) -> Model | None:
+        """What a pipeline hands to a step: the version in production, or None while there is none."""
+        return cast("Model | None", ModelAlias(self.name, CHAMPION))
 
     @property
-    def challenger(self) -> ModelAlias:
-        """The version that may become champion."""
-        return ModelAlias(self.name, CHALLENGER)
+    def challenger(self) -> Model | None:
+        """What a pipeline hands to a step: the version that may become champion, or None while there is none."""
+        return cast("Model | None", ModelAlias(self.name, CHALLENGER))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
@@ -20,7 +21,7 @@ class Observed:
     """What a rollout has seen since it began."""
 
     evidence: Evidence
-    elapsed_days: float
+    elapsed: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Canary:
     """A plan that gives a new revision more and more of the traffic while the judge does not object.
 
     A step ends when it has seen enough; the canary is promoted after the last step, once the judge has said pass. As soon as
-    the judge says fail, and also when the days are used up without a proof of safety, the stable revision has all traffic.
+    the judge says fail, and also when the time is used up without a proof of safety, the stable revision has all traffic.
     What counts as seen is a request that was made under the step's own split, so the steps differ.
 
     >>> plan = Canary(steps=(20, 50), judge=error_rate(), shadow=False)
@@ -56,10 +57,10 @@ class Canary:
     >>> rollout = plan.rollout()
     >>> next(rollout)
     Split(stable=80, canary=20)
-    >>> rollout.send(Observed(evidence=Evidence(), elapsed_days=1.0))
+    >>> rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=1)))
     Split(stable=80, canary=20)
     >>> try:
-    ...     rollout.send(Observed(evidence=Evidence(), elapsed_days=11.0))
+    ...     rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=11)))
     ... except StopIteration as end:
     ...     end.value.state, end.value.split
     (<RolloutState.INCONCLUSIVE: 'inconclusive'>, Split(stable=100, canary=0))
@@ -67,9 +68,9 @@ class Canary:
 
     steps: Sequence[int] = (20, 50)
     """Percent of traffic on the canary, rising; 100 is no step, because it leaves nothing to compare with."""
-    at_least: int = 150
+    min_requests: int = 150
     """Requests that each step must see: labelled and scored by both revisions when the judge reads labels."""
-    at_most_days: float = 10.0
+    max_duration: timedelta = timedelta(days=10)
     """When to give up on a proof; the stable revision stays."""
     judge: Judge = field(default_factory=lambda: error_rate() & quality())
     shadow: bool = True
@@ -83,10 +84,15 @@ class Canary:
                 f"a canary cannot take the steps {list(self.steps)}.",
                 next_step="name rising percentages between 1 and 99, for example steps=(20, 50).",
             )
-        if self.at_least < 1 or not self.at_most_days > 0:
+        if self.min_requests < 1:
             raise InvalidInput(
-                f"a canary cannot see at_least={self.at_least} requests in at_most_days={self.at_most_days}.",
-                next_step="both must be above zero.",
+                f"a canary cannot end a step on min_requests={self.min_requests}.",
+                next_step="give 1 or more.",
+            )
+        if not isinstance(self.max_duration, timedelta) or self.max_duration <= timedelta(0):
+            raise InvalidInput(
+                f"a canary cannot last max_duration={self.max_duration!r}.",
+                next_step="give a timedelta above zero, such as timedelta(days=10).",
             )
         if self.judge.metric is not None and not self.shadow:
             raise InvalidInput(
@@ -155,12 +161,12 @@ def advance(plan: Canary, position: Position, observed: Observed) -> Position | 
     """
     judgement = plan.judge(observed.evidence)
     last = position.step == len(plan.steps) - 1
-    enough = plan.seen(position.step, observed.evidence) >= plan.at_least
+    enough = plan.seen(position.step, observed.evidence) >= plan.min_requests
     if judgement.verdict is Verdict.FAIL:
         return _finished(RolloutState.ROLLED_BACK, ALL_STABLE, judgement)
     if last and enough and judgement.verdict is Verdict.PASS:
         return _finished(RolloutState.PROMOTED, ALL_CANARY, judgement)
-    if not observed.elapsed_days < plan.at_most_days:
+    if observed.elapsed >= plan.max_duration:
         return _out_of_time(plan, position, judgement)
     step = position.step + (enough and not last)
     return Position(step=step, split=plan.at(step).split, judgement=judgement)
@@ -171,8 +177,9 @@ def _finished(state: RolloutState, split: Split, judgement: Judgement) -> Finish
 
 
 def _out_of_time(plan: Canary, position: Position, judgement: Judgement) -> Finished:
+    days = plan.max_duration / timedelta(days=1)
     because = (
-        f"no proof of safety in {plan.at_most_days:g} days, at step {position.step + 1} of {len(plan.steps)}: "
+        f"no proof of safety in {days:g} days, at step {position.step + 1} of {len(plan.steps)}: "
         f"{judgement.result.because}"
     )
     verdict = CheckResult(

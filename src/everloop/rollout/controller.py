@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from itertools import groupby
 
@@ -235,14 +234,13 @@ def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Ro
         return Finished(state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict)
     try:
         evidence = gather(tx, rollout, plan.judge.metric)
-    except (
-        InvalidInput
-    ) as error:  # a user's metric, say; as of a judge that cannot be evaluated, the answer is no
+    except InvalidInput as error:
+        # Of a user's metric, say. As of a judge that cannot be evaluated, the answer is no.
         because = f"cannot be evaluated: {error.reason}"
         verdict = CheckResult(name=plan.judge.name, passed=False, because=because)
         return Finished(state=RolloutState.ROLLED_BACK, split=ALL_STABLE, verdict=verdict)
-    elapsed = (workspace.now() - rollout.started_at) / timedelta(days=1)
-    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed_days=elapsed))
+    elapsed = workspace.now() - rollout.started_at
+    return advance(plan, plan.at(rollout.step), Observed(evidence=evidence, elapsed=elapsed))
 
 
 def _finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from everloop.errors import InvalidInput
@@ -14,28 +15,37 @@ from everloop.rollout.canary import AllAtOnce, Canary
 class Endpoint:
     """What a user declares; the server answers at `/v2/models/<model name>/infer`.
 
-    >>> Endpoint("late", model=RegisteredModel("late"), rollout=Canary(steps=(10, 50))).model
-    'late'
+    It is called like its model, unless it is given another name.
+
+    >>> late = Endpoint(model=RegisteredModel("late"), rollout=Canary(steps=(10, 50)))
+    >>> late.name, late.model, late.rollout.steps
+    ('late', 'late', (10, 50))
     """
 
     name: str
     model: str
     rollout: Canary | AllAtOnce = field(default_factory=Canary)
-    description: str = ""
 
     def __init__(
         self,
-        name: str,
+        name: str | None = None,
         *,
         model: RegisteredModel | str,
         rollout: Canary | AllAtOnce | None = None,
-        description: str = "",
     ) -> None:
-        if not NAME.fullmatch(name):
-            raise InvalidInput(
-                f"{name!r} cannot name an endpoint; use small letters, digits and _, a letter first."
-            )
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "model", model if isinstance(model, str) else model.name)
+        # Written out because the name alone is positional, and a model stands for its name.
+        called = model if isinstance(model, str) else model.name
+        object.__setattr__(self, "name", called if name is None else name)
+        object.__setattr__(self, "model", called)
         object.__setattr__(self, "rollout", Canary() if rollout is None else rollout)
-        object.__setattr__(self, "description", description)
+        if not NAME.fullmatch(self.name):
+            raise InvalidInput(
+                f"{self.name!r} cannot name an endpoint; it takes small letters, digits and _, a letter first.",
+                next_step=f'name it: Endpoint("{_near(self.name)}", model=…).',
+            )
+
+
+def _near(name: str) -> str:
+    """A name that would do."""
+    plain = re.sub(r"[^a-z0-9_]+", "_", name.lower()).rstrip("_").lstrip("_0123456789")
+    return plain or "predictions"

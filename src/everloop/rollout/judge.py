@@ -136,6 +136,9 @@ def error_rate(margin: float = 0.02, alpha: float = 0.01) -> Judge:
     is accused of not being split as it should), and one that errs `margin` more often is passed with a chance of at most
     `alpha`, in a whole rollout that is looked at after every request. Base rates may drift and the split may ramp.
     With no failure anywhere a pass takes about 275 requests of the canary at the default margin, 110 at 0.05.
+
+    >>> error_rate(margin=0.05).name
+    'error_rate(margin=0.05, alpha=0.01)'
     """
     _within("margin", margin)
     _within("alpha", alpha)
@@ -219,6 +222,9 @@ def quality(margin: float = 0.01, alpha: float = 0.01, *, metric: str | Metric =
     rollout that is looked at after every label. Nothing is assumed of the losses but their bounds, so a pass takes at least
     550 pairs at the default margin (274 at 0.02), and more the more the two revisions differ.
     Give it labels that are mature: if those of one kind come sooner, what it sees is not what happens.
+
+    >>> (error_rate(margin=0.05) & quality(margin=0.02)).guards
+    ('errors', 'quality')
     """
     _within("alpha", alpha)
     row = get_metric(metric, asked_by="quality")

@@ -27,6 +27,10 @@ class Flavor:
     width: Callable[[Any], int | None]
     """Columns of the matrix that it takes; None when it does not say."""
     predict: Callable[[Any], Predict]
+    trains: Callable[[object], bool] = lambda _estimator: False
+    """Whether this is one of the library's estimators that can be fitted, whether it has been or not."""
+    kept: Callable[[Any], object] = lambda fitted: fitted
+    """What of a fitted estimator is kept and asked."""
 
 
 def type_of(estimator: object) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""LightGBM's boosters, in its own text format."""
+"""LightGBM's boosters, in its own text format; of its scikit-learn wrappers (`LGBMClassifier`, …) the booster is kept."""
 
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,13 @@ def _predict_booster(booster: Any) -> Predict:
     return lambda filled: booster.predict(filled, num_threads=1)
 
 
+def _is_wrapper(estimator: object) -> bool:
+    # By its classes' module, because before `fit` it has no `booster_`.
+    return hasattr(estimator, "fit") and any(
+        kind.__module__.split(".")[0] == "lightgbm" for kind in type(estimator).__mro__
+    )
+
+
 LIGHTGBM = Flavor(
     name="lightgbm",
     file="model.txt",
@@ -25,4 +32,6 @@ LIGHTGBM = Flavor(
     read=_read_booster,
     width=lambda booster: booster.num_feature(),
     predict=_predict_booster,
+    trains=_is_wrapper,
+    kept=lambda wrapper: wrapper.booster_,
 )

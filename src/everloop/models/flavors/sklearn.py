@@ -77,4 +77,5 @@ SKLEARN = Flavor(
     read=_read_sklearn,
     width=lambda estimator: getattr(estimator, "n_features_in_", None),
     predict=_predict_sklearn,
+    trains=lambda estimator: _is_sklearn(estimator) and hasattr(estimator, "fit"),
 )
