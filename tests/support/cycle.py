@@ -32,6 +32,7 @@ from everloop import (
     infer_signature,
     matrix,
     new_data,
+    not_null,
     pipeline,
     quality,
     register,
@@ -54,7 +55,7 @@ from everloop.storage.workspace import Workspace, open_workspace
 BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
 REQUESTS = 120
 
-visits = Dataset("visits", keys=["id"], event_time="at")
+visits = Dataset("visits", keys=["id"], event_time="at", expect=[not_null("x")])
 passes = Check[float]("passes", lambda score: (score >= 0, f"{score:.2f} against 0"))
 bought = RegisteredModel("bought", gate=passes)
 
