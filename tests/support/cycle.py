@@ -31,6 +31,7 @@ from everloop import (
     error_rate,
     infer_signature,
     matrix,
+    not_null,
     on_new_data,
     pipeline,
     quality,
@@ -54,7 +55,7 @@ from everloop.storage.workspace import Workspace, open_workspace
 BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
 REQUESTS = 120
 
-visits = Dataset("visits", keys=["id"], event_time="at")
+visits = Dataset("visits", keys=["id"], event_time="at", expect=[not_null("x")])
 passes = Check[float]("passes", lambda score: (score >= 0, f"{score:.2f} against 0"))
 bought = RegisteredModel("bought", gate=passes)
 

@@ -33,10 +33,11 @@ def evaluate(
 ) -> Evaluation:
     """How the candidate does on rows that it has not seen, against the champion and the baselines on the very same rows.
 
-    All are measured by every row of `METRICS` and by the `metrics` of your own. The candidate brings its own label and time. The baselines, `constant` and `logistic`, are trained on `train`, the rows
-    that the candidate was trained on; `slices` are columns whose levels are looked at one by one. A champion that cannot
-    be judged on these rows, because it has seen them for example, is left out, and `champion_left_out` says why: nothing
-    about a champion keeps its successor from being evaluated, but no gate will call the successor no worse.
+    All are measured by every row of `METRICS` and by the `metrics` of your own. The candidate brings its own label and
+    time. The baselines, `constant` and `logistic`, are trained on `train`, the rows that the candidate was trained on;
+    `slices` are columns whose levels are looked at one by one. A champion that cannot be judged on these rows, because it
+    has seen them for example, is left out, and `champion_left_out` says why: nothing about a champion keeps its successor
+    from being evaluated, but no gate will call the successor no worse.
 
     >>> from datetime import UTC, datetime, timedelta
     >>> from sklearn.tree import DecisionTreeClassifier

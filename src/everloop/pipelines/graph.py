@@ -82,6 +82,10 @@ class Graph:
         """The nodes that a run has: one that registers nothing has no node for it, and everything else alike."""
         return tuple(node for node in self.nodes if register or node.registers is None)
 
+    def find_node(self, name: str) -> Node | None:
+        """The node of this name; None when it has none."""
+        return next((node for node in self.nodes if node.name == name), None)
+
     def sources(self) -> tuple[Pinned, ...]:
         """What a run reads from outside: rows of datasets, histories of features, and the models behind aliases."""
         found = (source for node in self.nodes for source in node.inputs.values())
