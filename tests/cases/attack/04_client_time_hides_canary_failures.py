@@ -4,7 +4,7 @@ import time
 from _h import *
 
 root, port = project(
-    lambda c: c.replace('"tickets"]', '"tickets", "customer"]', 1)
+    swap('"tickets"]', '"tickets", "customer"]')
 )  # version 2 needs an input that clients do not send
 ran = cli(root, "run", "keep_fresh")
 loop = start(root, "up")
@@ -20,7 +20,7 @@ import sqlite3
 
 failed = (
     sqlite3.connect(root / ".everloop/everloop.db")
-    .execute("select count(*) from predictions where arm='canary' and status>=500")
+    .execute("select count(*) from predictions where arm='canary' and outcome<>'answered'")
     .fetchone()[0]
 )
 verdict(

@@ -3,7 +3,7 @@
 import random, time
 from _h import *
 
-root, port = project(lambda c: c.replace("trees: int = 60", "trees: int = 25"))
+root, port = project(swap("trees: int = 60", "trees: int = 25"))
 cli(root, "run", "keep_fresh")
 os.chdir(root)
 from everloop.app.opened import opened

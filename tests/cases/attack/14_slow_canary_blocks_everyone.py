@@ -4,12 +4,9 @@ import time
 from _h import *
 
 FOREST = """    from sklearn.ensemble import RandomForestClassifier
-    forest = RandomForestClassifier(n_estimators=1500, max_depth=3, random_state=1).fit(matrix(signature, rows), rows["left"].to_numpy())
-    return Model(forest, signature, trained_until=pc.max(rows["renews_at"]).as_py())
+    estimator = RandomForestClassifier(n_estimators=1500, max_depth=3, random_state=1)
 """
-root, port = project(
-    lambda c: c.replace('    params = {"objective"', FOREST + '    params = {"objective"', 1)
-)
+root, port = project(swap("    return ev.fit(", FOREST + "    return ev.fit("))
 server = serve(root, port)
 
 

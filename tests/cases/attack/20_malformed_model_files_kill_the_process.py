@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 CHILD = """
 import sys, numpy as np, resource
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-from everloop.training.flavors import load, FLAVORS
+from everloop.models.flavors import load, FLAVORS
 from everloop.settings import Trust
 f = {x.name: x for x in FLAVORS}[sys.argv[1]]; e = load(f.name, {f.file: open(sys.argv[2], "rb").read()}, trust=Trust()); f.predict(e)(np.full((1, 5), 1.5))
 """

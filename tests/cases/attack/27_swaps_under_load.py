@@ -3,7 +3,7 @@
 import threading, time
 from _h import *
 
-root, port = project(lambda c: c.replace("trees: int = 60", "trees: int = 25"))
+root, port = project(swap("trees: int = 60", "trees: int = 25"))
 cli(root, "run", "keep_fresh")
 cli(root, "promote", "churn@2", "--why", "x")
 cli(root, "promote", "churn@1", "--why", "x")

@@ -54,6 +54,17 @@ def lack(what):
     os._exit(2)
 
 
+def swap(old, new):
+    """An edit of a file; what is not there is told, because the case would ask something else without it."""
+
+    def edit(text):
+        if old not in text:
+            verdict(False, f"the example has no {old!r} any more")
+        return text.replace(old, new, 1)
+
+    return edit
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -77,12 +88,9 @@ def project(edit=None, toml=None, keep_state=True):
     port = free_port()
     t = (root / "everloop.toml").read_text().replace("port = 8080", f"port = {port}")
     (root / "everloop.toml").write_text(toml(t) if toml else t)
-    c = (
-        (root / "churn.py")
-        .read_text()
-        .replace("cooldown=timedelta(minutes=10)", "cooldown=timedelta(seconds=1)")
-        .replace("not_worse(margin=0.03)", "not_worse(margin=0.9)")
-    )
+    c = (root / "churn.py").read_text()
+    c = swap("cooldown=timedelta(minutes=10)", "cooldown=timedelta(seconds=1)")(c)
+    c = swap("not_worse(margin=0.03)", "not_worse(margin=0.9)")(c)
     (root / "churn.py").write_text(edit(c) if edit else c)
     return root, port
 

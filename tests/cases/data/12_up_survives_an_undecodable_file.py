@@ -16,7 +16,7 @@ def look(rows: pa.Table) -> int:
 
 @pipeline
 def go() -> None:
-    look(sales)
+    look(sales.rows)
 """
 with project(SOURCE, toml="[worker]\npoll_seconds = 0.3\n") as p:
     p.write("notes/a.jsonl", '{"id":1,"city":"K\u00f6ln"}\n'.encode("latin-1"))

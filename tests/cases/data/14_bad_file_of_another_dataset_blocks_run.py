@@ -14,7 +14,7 @@ def look(rows: pa.Table) -> int:
 
 @pipeline
 def go() -> None:
-    look(sales)
+    look(sales.rows)
 """
 with project(SOURCE) as p:
     p.write("logs/a.csv", "")

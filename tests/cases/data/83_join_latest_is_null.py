@@ -2,7 +2,7 @@
 
 from _case import *
 
-from everloop import FeatureService, FeatureView, count, historical_features, mean, share, total
+from everloop import FeatureService, FeatureView, historical_features
 
 
 def day(d: int, h: int = 0, year: int = 2024) -> datetime:

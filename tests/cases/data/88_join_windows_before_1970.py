@@ -2,7 +2,7 @@
 
 from _case import *
 
-from everloop import FeatureService, FeatureView, count, historical_features, mean, share, total
+from everloop import Aggregate, FeatureService, FeatureView, historical_features
 
 
 def day(d: int, h: int = 0, year: int = 2024) -> datetime:
@@ -27,6 +27,9 @@ got = joined(
     pa.table({"k": ["a"], "at": [day(3, year=1960)]}),
     src,
     columns=[],
-    aggregates=[count(over=timedelta(days=2)), total("x", over=timedelta(days=2))],
+    aggregates=[
+        Aggregate(None, "count", over=timedelta(days=2)),
+        Aggregate("x", "sum", over=timedelta(days=2)),
+    ],
 )
 tell(list(got.values()) == [[1], [1]], str(got))

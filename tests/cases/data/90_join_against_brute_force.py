@@ -2,7 +2,7 @@
 
 from _case import *
 
-from everloop import FeatureService, FeatureView, count, historical_features, mean, share, total
+from everloop import Aggregate, FeatureService, FeatureView, historical_features
 
 
 def day(d: int, h: int = 0, year: int = 2024) -> datetime:
@@ -57,7 +57,11 @@ for trial in range(40):
                 src,
                 created_time="c",
                 ttl=ttl,
-                aggregates=[count(over=over), total("x", over=over), mean("x", over=over)],
+                aggregates=[
+                    Aggregate(None, "count", over=over),
+                    Aggregate("x", "sum", over=over),
+                    Aggregate("x", "mean", over=over),
+                ],
             ).values()
         )
     )

@@ -1,4 +1,4 @@
-"""Seen in: nannyml PR 384/405 (a chunk that cannot be computed ends it all). Input: a canary judged by quality(loss='log_loss'); 200 requests with labels 0 and 1, and one label of -1 that is answered with 200. Right: the -1 is refused or left out; the rollout goes on to be judged."""
+"""Seen in: nannyml PR 384/405 (a chunk that cannot be computed ends it all). Input: a canary judged by quality(metric='log_loss_capped'); 200 requests with labels 0 and 1, and one label of -1 that is answered with 200. Right: the -1 is refused or left out; the rollout goes on to be judged."""
 
 from _case import *
 
@@ -23,7 +23,7 @@ source = (
     .replace("AllAtOnce, ", "Canary, quality, ")
     .replace(
         "rollout=AllAtOnce()",
-        "rollout=Canary(steps=[50], at_least=20, judge=quality(margin=0.5, loss='log_loss'))",
+        "rollout=Canary(steps=[50], min_requests=20, judge=quality(margin=0.5, metric='log_loss_capped'))",
     )
 )
 served = Served(source, {"data/a.parquet": table(1500, 0, t0)}, t0)
@@ -40,7 +40,7 @@ try:
     status, answer = served.post("/labels", {"prediction_id": ids[0], "label": -1})
     time.sleep(5)
     log = served.log()
-    stalled = [line for line in log.splitlines() if "has a loss of" in line]
+    stalled = [line for line in log.splitlines() if line.startswith("everloop:")]
     tell(
         not stalled,
         f"label -1 was answered with {status}; "

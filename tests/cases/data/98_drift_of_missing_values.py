@@ -12,7 +12,7 @@ y = (rng.random(n) < 1 / (1 + np.exp(-2 * x))).astype(np.int64)
 at = pa.array([t0 - timedelta(hours=float(h)) for h in np.linspace(24 * 40, 1, n)], pa.timestamp("us", "UTC"))
 
 source = MODEL.replace("{inputs}", '["x", "z"]').replace(
-    "{monitors}", 'watch = DriftMonitor("inputs", endpoint, window=timedelta(hours=1), at_least=100)'
+    "{monitors}", 'watch = DriftMonitor("inputs", endpoint, window=timedelta(hours=1), min_requests=100)'
 )
 source = source.replace(
     "LogisticRegression().fit(x,", "make_pipeline(SimpleImputer(), LogisticRegression()).fit(x,"

@@ -13,7 +13,7 @@ at = pa.array([t0 - timedelta(hours=float(h)) for h in np.linspace(24 * 40, 1, n
 
 source = MODEL.replace("{inputs}", '["x"]').replace(
     "{monitors}",
-    'watch = PerformanceMonitor("perf", endpoint, worse_by=0.05, window=timedelta(hours=1), maturity=timedelta(hours=1), at_least=50)',
+    'watch = PerformanceMonitor("perf", endpoint, worse_by=0.05, window=timedelta(hours=1), maturity=timedelta(hours=1), min_labels=50)',
 )
 served = Served(source, {"data/a.parquet": pa.table({"id": np.arange(n), "at": at, "x": x, "y": y})}, t0)
 try:

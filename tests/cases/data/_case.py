@@ -40,7 +40,7 @@ def dump_rows(rows: pa.Table, to: str) -> int:
 
 @pipeline
 def dump(to: str = "dump.parquet") -> None:
-    dump_rows({name}, to)
+    dump_rows({name}.rows, to)
 """
 
 
@@ -264,17 +264,16 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
-from everloop import (AllAtOnce, CheckResult, Dataset, DriftMonitor, Endpoint, Evaluation, Model, PerformanceMonitor,
-    RegisteredModel, at_most, compare, constant, infer_signature, matrix, newest, pipeline, register, step)
+from everloop import (AllAtOnce, Dataset, DriftMonitor, Endpoint, Evaluation, Model, PerformanceMonitor, RegisteredModel,
+    Split, at_most, compare, infer_signature, matrix, pipeline, register, split_by_time, step)
 
 INPUTS = {inputs}
 rows = Dataset("rows", keys="id", event_time="at", files="data/*")
-late = RegisteredModel("late")
-gate = at_most("log_loss", 5.0)
+late = RegisteredModel("late", gate=at_most("log_loss", 5.0))
 
 @step
 def split(t: pa.Table) -> Split:
-    return newest(t, "at", 5)
+    return split_by_time(t, "at", timedelta(days=5))
 
 @step
 def train(t: pa.Table) -> Model:
@@ -286,17 +285,13 @@ def train(t: pa.Table) -> Model:
 def evaluate(candidate: Model, t: pa.Table) -> Evaluation:
     return compare(candidate.predict(t), t["y"].to_numpy())
 
-@step
-def judge(e: Evaluation) -> CheckResult:
-    return gate(e)
-
 @pipeline
 def fit() -> None:
-    train_rows, test_rows = split(rows)
+    train_rows, test_rows = split(rows.rows)
     candidate = train(train_rows)
-    register(late, candidate, judge(evaluate(candidate, test_rows)))
+    register(late, candidate, evaluate(candidate, test_rows))
 
 endpoint = Endpoint("late", model=late, rollout=AllAtOnce())
 {monitors}
-""".replace("import numpy as np", "import numpy as np\nfrom everloop import Split")
+"""
 """A whole loop around a small model; {inputs} and {monitors} are to be filled in."""

@@ -18,7 +18,7 @@ def show(n: int) -> None:
     print("GOT", n)
 @pipeline
 def flow() -> None:
-    show(work(rows))
+    show(work(rows.rows))
 """
 n = 60
 root = kit.project(

@@ -25,7 +25,7 @@ def last(t: pa.Table) -> int:
     return t.num_rows
 @pipeline
 def flow() -> None:
-    last(after(rows, rude(rows)))
+    last(after(rows.rows, rude(rows.rows)))
 """
 root = kit.project(SRC, {"data/a.csv": "id,at\n1,2025-01-01T00:00:00Z\n2,2025-01-02T00:00:00Z\n"})
 done = [kit.cli(root, "run", "flow") for _ in range(2)]

@@ -10,19 +10,19 @@ SRC = (
     kit.TINY
     + """
 from sklearn.ensemble import HistGradientBoostingClassifier
-model = RegisteredModel("m")
+model = RegisteredModel("m", gate=anything)
 @step
 def train(kind: str) -> Model:
     t = pa.table({"a": [0.0, 1.0, 2.0, 3.0] * 10}); s = infer_signature(t, inputs=["a"], optional=["a"])
     est = HistGradientBoostingClassifier() if kind == "good" else LogisticRegression()     # the second one cannot take a null
     return Model(est.fit(matrix(s, t), [0, 0, 1, 1] * 10), s)
 @step
-def judge(m: Model) -> CheckResult:
-    return CheckResult(name="ok", passed=True, because="yes")
+def evaluate(m: Model) -> str:
+    return "not looked at"
 @pipeline
 def flow(kind: str) -> None:
-    m = train(kind); register(model, m, judge(m))
-endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], at_least=50, judge=error_rate(margin=0.05), shadow=False))
+    m = train(kind); register(model, m, evaluate(m))
+endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], min_requests=50, judge=error_rate(margin=0.05), shadow=False))
 """
 )
 
@@ -30,7 +30,7 @@ endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], at_least=50, ju
 def go(when):
     root = kit.project(SRC)
     for kind in ("good", "bad"):
-        kit.cli(root, "run", "flow", "-p", f"kind={kind}")
+        kit.cli(root, "run", "flow", "--register", "-p", f"kind={kind}")
     with kit.up(root) as (child, lines):
         url = lines.until(lambda g: g.get("type") == "serving", 60)["url"].removeprefix("http://")
         lines.until(lambda g: False, 2)

@@ -8,7 +8,7 @@ import json
 SRC = (
     kit.TINY
     + """
-model = RegisteredModel("m")
+model = RegisteredModel("m", gate=anything)
 @step
 def train(inputs: list[str]) -> Model:
     rng = np.random.default_rng(0)
@@ -16,15 +16,15 @@ def train(inputs: list[str]) -> Model:
     from sklearn.ensemble import HistGradientBoostingClassifier
     return Model(HistGradientBoostingClassifier().fit(matrix(s, t), (t["a"].to_numpy() > 0).astype(int)), s)
 @step
-def judge(m: Model) -> CheckResult:
-    return CheckResult(name="ok", passed=True, because="yes")
+def evaluate(m: Model) -> str:
+    return "not looked at"
 @pipeline
 def one() -> None:
-    m = train(["a"]); register(model, m, judge(m))
+    m = train(["a"]); register(model, m, evaluate(m))
 @pipeline
 def two() -> None:
-    m = train(["a", "b"]); register(model, m, judge(m))
-endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], at_least=50, judge=error_rate(margin=0.05), shadow=False))
+    m = train(["a", "b"]); register(model, m, evaluate(m))
+endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], min_requests=50, judge=error_rate(margin=0.05), shadow=False))
 """
 )
 root = kit.project(SRC)

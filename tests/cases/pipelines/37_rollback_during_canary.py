@@ -8,17 +8,17 @@ import json
 SRC = (
     kit.TINY
     + """
-model = RegisteredModel("m")
+model = RegisteredModel("m", gate=anything)
 @step
 def train(c: float) -> Model:
     x = np.linspace(-2, 2, 80); t = pa.table({"a": x}); s = infer_signature(t, inputs=["a"])
     return Model(LogisticRegression(C=c).fit(matrix(s, t), (x > 0).astype(int)), s)
 @step
-def judge(m: Model) -> CheckResult:
-    return CheckResult(name="ok", passed=True, because="yes")
+def evaluate(m: Model) -> str:
+    return "not looked at"
 @pipeline
 def flow(c: float) -> None:
-    m = train(c); register(model, m, judge(m))
+    m = train(c); register(model, m, evaluate(m))
 endpoint = Endpoint("m", model=model, rollout=Canary(steps=[20, 50]))
 """
 )
@@ -32,19 +32,19 @@ def state():
     return e.get("stable"), e.get("canary")
 
 
-kit.cli(root, "run", "flow", "-p", "c=1")
+kit.cli(root, "run", "flow", "--register", "-p", "c=1")
 a = state()
-kit.cli(root, "run", "flow", "-p", "c=2")
+kit.cli(root, "run", "flow", "--register", "-p", "c=2")
 b = state()
 none = kit.cli(root, "rollback", "m", "--why", "there is no other champion yet")
 notes.append(("rollback with one champion", none.returncode, kit.oneline(none.stderr, 90)))
 kit.cli(root, "promote", "m@2", "--why", "x")
 c = state()
-kit.cli(root, "run", "flow", "-p", "c=3")
+kit.cli(root, "run", "flow", "--register", "-p", "c=3")
 d = state()
 kit.cli(root, "rollback", "m", "--why", "canary is on")
 e = state()
-kit.cli(root, "run", "flow", "-p", "c=4")
+kit.cli(root, "run", "flow", "--register", "-p", "c=4")
 f = state()
 kit.cli(root, "promote", "m@4", "--why", "it is the canary")
 g = state()

@@ -4,14 +4,14 @@ import kit
 
 kit.inside()
 SRC = """
-from everloop import Triggers, pipeline, schedule, step
+from everloop import Triggers, on_schedule, pipeline, step
 @step
 def work() -> int:
     return 1
 @pipeline
 def flow() -> None:
     work()
-triggers = Triggers(flow, schedule("0 9 * * 1-5", zone="Europe/Vienna"), schedule("0 9 * * 1-5", zone="America/New_York"))
+triggers = Triggers(flow, on_schedule("0 9 * * 1-5", timezone="Europe/Vienna"), on_schedule("0 9 * * 1-5", timezone="America/New_York"))
 """
 done = kit.cli(kit.project(SRC), "run", "flow")
 kit.verdict(done.returncode == 0, kit.oneline(done.stdout + done.stderr))

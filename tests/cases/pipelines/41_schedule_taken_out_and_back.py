@@ -5,7 +5,7 @@ import kit
 kit.inside()
 import trig
 
-daily, other = 'schedule("0 6 * * *")', 'schedule("0 12 1 1 *")'
+daily, other = 'on_schedule("0 6 * * *")', 'on_schedule("0 12 1 1 *")'
 root = trig.make(trig.source(daily), "2025-03-01T00:00:00Z")
 
 

@@ -6,7 +6,7 @@ kit.inside()
 import trig
 
 root = trig.make(
-    trig.source('schedule("*/10 * * * *")', cooldown="timedelta(minutes=5)"), "2026-03-01T00:01:00Z"
+    trig.source('on_schedule("*/10 * * * *")', cooldown="timedelta(minutes=5)"), "2026-03-01T00:01:00Z"
 )
 with kit.up(root) as (child, lines):
     lines.until(lambda g: g.get("type") == "up", 60)

@@ -21,12 +21,16 @@ def slots(rule, start, hours, step=30):
 
 
 got = {
-    "spring 02:30 Vienna": slots('schedule("30 2 * * *", zone="Europe/Vienna")', "2025-03-29T23:00:00Z", 5),
-    "autumn 02:30 Vienna": slots('schedule("30 2 * * *", zone="Europe/Vienna")', "2025-10-25T22:00:00Z", 6),
-    "autumn hourly Lord Howe": slots(
-        'schedule("0 * * * *", zone="Australia/Lord_Howe")', "2025-04-05T13:45:00Z", 4, 15
+    "spring 02:30 Vienna": slots(
+        'on_schedule("30 2 * * *", timezone="Europe/Vienna")', "2025-03-29T23:00:00Z", 5
     ),
-    "31st": slots('schedule("0 0 31 * *")', "2025-01-30T12:00:00Z", 24 * 62, 720),
+    "autumn 02:30 Vienna": slots(
+        'on_schedule("30 2 * * *", timezone="Europe/Vienna")', "2025-10-25T22:00:00Z", 6
+    ),
+    "autumn hourly Lord Howe": slots(
+        'on_schedule("0 * * * *", timezone="Australia/Lord_Howe")', "2025-04-05T13:45:00Z", 4, 15
+    ),
+    "31st": slots('on_schedule("0 0 31 * *")', "2025-01-30T12:00:00Z", 24 * 62, 720),
 }
 want = {"spring 02:30 Vienna": 1, "autumn 02:30 Vienna": 1, "autumn hourly Lord Howe": 4, "31st": 2}
 bad = {k: v for k, v in got.items() if len(v) != want[k]}

@@ -5,7 +5,7 @@ import kit
 kit.inside()
 import time, trig
 
-root = trig.make(trig.source('schedule("* * * * *")', 'schedule("0 0 29 2 1")'), "2025-03-01T00:00:30Z")
+root = trig.make(trig.source('on_schedule("* * * * *")', 'on_schedule("0 0 29 2 1")'), "2025-03-01T00:00:30Z")
 with kit.up(root) as (child, lines):
     lines.until(lambda g: g.get("type") == "up", 60)
     lines.until(lambda g: False, 1.5)

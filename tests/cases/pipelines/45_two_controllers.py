@@ -5,7 +5,7 @@ import kit
 kit.inside()
 import json, time, trig
 
-root = trig.make(trig.source('schedule("*/5 * * * *")'), "2025-03-01T00:01:00Z")
+root = trig.make(trig.source('on_schedule("*/5 * * * *")'), "2025-03-01T00:01:00Z")
 with kit.up(root) as (child, lines):
     lines.until(lambda g: g.get("type") == "up", 60)
     second = kit.cli(root, "up", "--json", timeout=60)

@@ -6,7 +6,7 @@ kit.inside()
 SRC = """
 import pyarrow as pa
 from datetime import timedelta
-from everloop import Dataset, Triggers, new_data, pipeline, step
+from everloop import Dataset, Triggers, on_new_data, pipeline, step
 orders = Dataset("orders", keys=["id"], event_time="at", files="orders/*.csv")
 rows = Dataset("rows", keys=["id"], event_time="at", files="data/*.csv")
 @step
@@ -14,8 +14,8 @@ def work(t: pa.Table) -> int:
     return t.num_rows
 @pipeline
 def flow() -> None:
-    work(rows)
-triggers = Triggers(flow, new_data(rows, rows=1), cooldown=timedelta(0))
+    work(rows.rows)
+triggers = Triggers(flow, on_new_data(rows, rows=1), cooldown=timedelta(0))
 """
 root = kit.project(
     SRC,

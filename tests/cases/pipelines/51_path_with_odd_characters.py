@@ -17,7 +17,7 @@ def show(n: int) -> None:
     print("GOT", n)
 @pipeline
 def flow() -> None:
-    show(work(rows))
+    show(work(rows.rows))
 """
 bad = []
 for name in ("my proj", "a%20b", "a#b", "a?b=c", "[proj]", "it's", "приклад é", "a+b&c", "x;y"):

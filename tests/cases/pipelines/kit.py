@@ -172,7 +172,8 @@ def oneline(text, most=400):
 TINY = """
 import numpy as np, pyarrow as pa
 from datetime import datetime, timedelta, UTC
-from everloop import (AllAtOnce, Canary, CheckResult, Dataset, Endpoint, Model, RegisteredModel, Triggers,
-    error_rate, infer_signature, matrix, new_data, pipeline, quality, register, schedule, step)
+from everloop import (AllAtOnce, Budget, Canary, Check, Dataset, Endpoint, Model, RegisteredModel, Triggers,
+    error_rate, infer_signature, matrix, on_new_data, on_schedule, pipeline, quality, register, step)
 from sklearn.linear_model import LogisticRegression
+anything = Check("anything", lambda evaluation: (True, "yes"))
 """

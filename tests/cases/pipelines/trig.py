@@ -7,7 +7,7 @@ import kit
 def source(*rules, cooldown="timedelta(0)", more=""):
     return f"""
 from datetime import timedelta
-from everloop import Triggers, pipeline, schedule, step
+from everloop import Budget, Triggers, on_schedule, pipeline, step
 @step(cache=False)
 def work() -> int:
     return 1
@@ -15,7 +15,7 @@ def work() -> int:
 def flow() -> None:
     work()
 {more}
-triggers = Triggers(flow, {", ".join(rules)}, cooldown={cooldown}, at_most=10_000)
+triggers = Triggers(flow, {", ".join(rules)}, cooldown={cooldown}, budget=Budget(10_000, per=timedelta(days=1)))
 """
 
 
