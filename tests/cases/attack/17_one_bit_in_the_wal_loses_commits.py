@@ -14,7 +14,7 @@ for _ in range(tries):
     hold.exec_driver_sql("select 1").all()
     for k in range(20):
         with ws.database.write() as tx:
-            ledger.append(tx, ws.event("x.y", "/x", f"s{k}", {"k": k}))
+            ledger.append(tx, ws.event("run.completed", "/x", f"s{k}", {"k": k}))
     copy = root.parent / "copy"
     shutil.copytree(root, copy)
     hold.close()

@@ -28,16 +28,12 @@ def load():
 threads = [threading.Thread(target=load) for _ in range(3)]
 [t.start() for t in threads]
 drive = """
-import time, sys
-from pathlib import Path
-from everloop.app.opened import opened
-from everloop.app.running import reconcile_all
-from everloop.registry.aliases import move_alias
-with opened(Path(".")) as here:
+import time
+import everloop as ev
+with ev.open() as project:
     for i in range(20):
         v = 2 - i % 2
-        with here.workspace.database.write() as tx: move_alias(tx, here.workspace, model="churn", alias="champion", version=v, who="me", why="swap")
-        reconcile_all(here.workspace, here.project.endpoints); print(v, time.time(), flush=True); time.sleep(.6)
+        project.promote(f"churn@{v}", why="swap"); print(v, time.time(), flush=True); time.sleep(.6)
 """
 out = subprocess.run([PY, "-c", drive], cwd=root, capture_output=True, text=True).stdout.split("\n")[:-1]
 stop.set()
