@@ -35,7 +35,7 @@ for _ in range(300):
 time.sleep(0.3)
 child.kill()
 child.wait()
-second = kit.cli(root, "run", "flow", "--register", "-p", "flag=new")
+second = kit.cli(root, "run", "flow", "-p", "flag=new")
 runs = json.loads(kit.cli(root, "runs", "--json").stdout)
 states = [(r["params"]["flag"], r["state"]) for r in (runs if isinstance(runs, list) else runs["runs"])]
 status = kit.cli(root, "status").stdout

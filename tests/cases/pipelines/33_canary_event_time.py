@@ -30,7 +30,7 @@ endpoint = Endpoint("m", model=model, rollout=Canary(steps=[50], min_requests=50
 def go(when):
     root = kit.project(SRC)
     for kind in ("good", "bad"):
-        kit.cli(root, "run", "flow", "--register", "-p", f"kind={kind}")
+        kit.cli(root, "run", "flow", "-p", f"kind={kind}")
     with kit.up(root) as (child, lines):
         url = lines.until(lambda g: g.get("type") == "serving", 60)["url"].removeprefix("http://")
         lines.until(lambda g: False, 2)

@@ -24,7 +24,7 @@ endpoint = Endpoint("m", model=model, rollout=AllAtOnce())
 )
 root = kit.project(SRC)
 for sign in ("1", "-1"):
-    kit.cli(root, "run", "flow", "--register", "-p", f"sign={sign}")
+    kit.cli(root, "run", "flow", "-p", f"sign={sign}")
 bad, seen, stop = [], {}, threading.Event()
 with kit.serving(root) as (host, _):
 

@@ -24,7 +24,7 @@ endpoint = Endpoint("m", model=model, rollout=AllAtOnce())
 )
 root = kit.project(SRC)
 for c in ("1", "2"):
-    kit.cli(root, "run", "flow", "--register", "-p", f"c={c}")
+    kit.cli(root, "run", "flow", "-p", f"c={c}")
 digest = json.loads(kit.cli(root, "models", "m", "--json").stdout)
 versions = digest["versions"] if isinstance(digest, dict) else digest
 one = next(v for v in versions if v["version"] == 1)["digest"]

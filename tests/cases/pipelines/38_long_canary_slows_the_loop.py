@@ -32,7 +32,7 @@ import trig
 
 trig.clock(root, "2025-03-01T00:00:30Z")
 for c in ("1", "2"):
-    kit.cli(root, "run", "flow", "--register", "-p", f"c={c}")
+    kit.cli(root, "run", "flow", "-p", f"c={c}")
 
 
 def rss(pid):

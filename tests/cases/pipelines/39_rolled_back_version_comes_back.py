@@ -27,11 +27,11 @@ ok = True
 for way in ("rollout", "by hand"):
     root = kit.project(SRC if way == "rollout" else SRC.replace("AllAtOnce())", "Canary(steps=[20]))"))
     for c in ("1", "2"):
-        kit.cli(root, "run", "flow", "--register", "-p", f"c={c}")
+        kit.cli(root, "run", "flow", "-p", f"c={c}")
     if way == "by hand":
         kit.cli(root, "promote", "m@2", "--why", "x")
     kit.cli(root, "rollback", "m", "--why", "m@2 is bad")
-    kit.cli(root, "run", "flow", "--register", "-p", "c=2")
+    kit.cli(root, "run", "flow", "-p", "c=2")
     s = json.loads(kit.cli(root, "status", "--json").stdout)
     spec = s["endpoints"][0]["spec"]
     notes.append((way, s["models"]["m"], spec["stable"], spec["canary"]))
