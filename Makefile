@@ -24,7 +24,7 @@ endef
 export BENCHMARKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs lock anew
+.PHONY: help setup demo test cases lint bench docs lock anew
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | tr '~' '\t' | expand -t 16
@@ -39,6 +39,9 @@ demo: setup  ## a year of real flights into out/demo, its figures into out/demo.
 
 test: setup  ## all tests, the examples in docstrings and documents among them
 	$(BIN)/python -m pytest $(ARGS)
+
+cases: setup  ## inputs that went wrong on others, against the list of those known to fail; JOBS=2, ONLY=pipelines/33
+	$(BIN)/python tests/cases/run.py --jobs $(or $(JOBS),2) $(if $(ONLY),--only $(ONLY))
 
 lint: setup  ## format, lint, types, and who may import whom
 	$(BIN)/ruff check
