@@ -26,7 +26,7 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         np.bincount(place[sample.labels == side], minlength=place.max() + 1) for side in (1, 0)
     )
     if not positives.sum() or not negatives.sum():
-        raise InvalidInput("AUC needs rows of both classes.")
+        raise InvalidInput("AUC needs rows of both classes.", next_step="take more rows, or the log loss.")
     below = np.cumsum(negatives) - negatives
     halves = int(positives @ (2 * below + negatives))
     return halves / (2 * int(positives.sum()) * int(negatives.sum()))
@@ -43,9 +43,14 @@ def binary(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Binary:
     """The same values as arrays of float64; anything that is not a probability or not 0 or 1 is refused."""
     checked = Binary(np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64))
     if checked.scores.ndim != 1 or checked.scores.shape != checked.labels.shape:
-        raise InvalidInput(f"{checked.scores.shape} scores do not go with {checked.labels.shape} labels.")
+        raise InvalidInput(
+            f"{checked.scores.shape} scores do not go with {checked.labels.shape} labels.",
+            next_step="give one score and one label for each row.",
+        )
     if not len(checked.scores):
-        raise InvalidInput("there are no rows to evaluate.")
+        raise InvalidInput(
+            "there are no rows to evaluate.", next_step="take a longer window, or wait for labels."
+        )
     if not ((checked.scores >= 0) & (checked.scores <= 1)).all():
         raise InvalidInput("a score is not a probability.", next_step="give numbers from 0 to 1, and no NaN.")
     if not np.isin(checked.labels, (0.0, 1.0)).all():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = npt.NDArray[Any]
 
-_OURS = ("_low", "_high")  # the ends of an interval are kept under the metric's name and these
+_ENDS = ("_low", "_high")  # the ends of an interval are kept under the metric's name and these
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _wrong(metric: Metric) -> tuple[str, str] | None:
     # `not 0 < bound < inf` is also true of NaN.
     checks: tuple[tuple[bool, str, str], ...] = (
         (
-            not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60 or name.endswith(_OURS),
+            not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60 or name.endswith(_ENDS),
             "that cannot name a metric.",
             "use up to 60 small letters, digits and _, a letter first, and neither _low nor _high last.",
         ),
@@ -232,8 +232,9 @@ _SURE = 0.99
 _CAPPED = 1 - _SURE
 _CAP = -math.log1p(-_SURE)
 
-# A judge's e-values must be the same to the last bit wherever they are computed again, and numpy's vector loops round as the
-# processor does (a square differs from Python's in one row of a thousand). So what a judge may read has a `loss` of one row.
+# A judge's e-values must be the same to the last bit wherever they are computed again, and numpy rounds as its loops and the
+# processor do: its square differs from Python's in one row of a thousand. So what a judge may read has a `loss` of one row
+# beside its `losses`; `test_losses_are_those_of_a_slow_loop_to_the_last_bit` holds it.
 _ours = partial(Metric, digest="")  # these come with everloop, whose version is kept
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
