@@ -16,6 +16,8 @@ import pytest
 
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import Metric
+from everloop.evaluation.records import Evaluation
+from everloop.metadata.runs import get_run
 from everloop.metadata.steps import begin_step, end_step
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.watch import Window, list_windows, look
@@ -27,9 +29,10 @@ from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.endpoint import Endpoint
 from everloop.settings import Settings
 from everloop.storage import ledger
+from everloop.storage.codec import dumps
 from everloop.storage.ids import id_maker
 from everloop.storage.workspace import Workspace, open_workspace
-from tests.support.runs import claim
+from tests.support.runs import claim, step
 from tests.support.traffic import SIGNATURE, label, log, prediction, register
 
 BEGIN = datetime(2013, 2, 7, tzinfo=UTC)  # a Thursday, where windows of a week begin
@@ -84,6 +87,17 @@ class Scene:
         """The true answers: this share of them is 1."""
         names = list(ids)
         label(self.workspace, {id: float(n < right * len(names)) for n, id in enumerate(names)})
+
+    def evaluated(self, run_id: str, digests: Mapping[str, str]) -> None:
+        """The gate of a run was asked about an evaluation by these versions of metrics."""
+        nothing = Evaluation(rows=0, positives=0, confidence=0.95, candidate={}, metric_digests=digests)
+        kept = ArtifactRef(
+            name="evaluation", digest=self.workspace.blobs.put(dumps(nothing)), format="json", size=1
+        )
+        with self.workspace.database.read() as tx:
+            run = get_run(tx, run_id)
+        verdict = replace(kept, name="verdict", digest=self.workspace.blobs.put(b"{}"))
+        step(self.workspace, run, "gate", inputs=(kept,), outputs=(verdict,))
 
     def look(self, monitor: Monitor) -> Window | None:
         """Look, and look again: the second time finds nothing to do."""
@@ -182,12 +196,13 @@ def test_a_metric_that_holds_is_written_down_and_wakes_nobody(scene: Scene) -> N
 def test_a_metric_of_the_users_own_is_watched_like_ours(scene: Scene) -> None:
     """Held against the number that its run has kept under its name; a function that breaks is told of and hurts nobody."""
     cost = Metric("cost", losses=lambda score, label: 5 * (score - label) ** 2)
-    register(
+    run = register(
         scene.workspace,
         2,
         metrics={"cost": 0.5, "cost_low": 0.4, "cost_high": 0.6},
         alias=CHAMPION,
     )
+    scene.evaluated(run, {"cost": str(cost.digest)})
     label(scene.workspace, dict.fromkeys(scene.ask("a", xs(300), version=2, output=0.1), 1.0))
     scene.now += WEEK + DAY
     window = scene.look(PerformanceMonitor("costs", endpoint, metric=cost, worse_by=0.1))

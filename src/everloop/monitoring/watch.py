@@ -17,8 +17,8 @@ from everloop.evaluation.records import Estimate
 from everloop.monitoring.drift import Alarm, drift
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
-from everloop.monitoring.performance import Performance, decayed, performance
-from everloop.monitoring.reference import training_profile
+from everloop.monitoring.performance import Performance, decayed, performance, reference
+from everloop.monitoring.reference import evaluated_rows, find_evaluation, training_profile
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -94,7 +94,7 @@ def _judge(
     tx: Connection, workspace: Workspace, monitor: Monitor, version: ModelVersion, rows: list[Labelled]
 ) -> tuple[str, JsonObject]:
     if isinstance(monitor, PerformanceMonitor):
-        return _performance(monitor, version, rows)
+        return _performance(tx, workspace, monitor, version, rows)
     return _drift(tx, workspace, monitor, version, rows)
 
 
@@ -130,7 +130,11 @@ def offline(version: ModelVersion, metric: str) -> Estimate | None:
 
 
 def _performance(
-    monitor: PerformanceMonitor, version: ModelVersion, rows: list[Labelled]
+    tx: Connection,
+    workspace: Workspace,
+    monitor: PerformanceMonitor,
+    version: ModelVersion,
+    rows: list[Labelled],
 ) -> tuple[str, JsonObject]:
     # Only this version's predictions: its own offline estimate is what they are held against.
     own = [row for row in rows if row.prediction.version == version.version]
@@ -138,15 +142,20 @@ def _performance(
     metric = monitor.metric
     live = measure(known, predictions=len(own), metrics=[metric])
     enough = live.labels >= monitor.min_labels
-    reference = offline(version, metric.name)
+    then = reference(
+        metric,
+        offline(version, metric.name),
+        _digest(tx, workspace, version, metric),
+        lambda: evaluated_rows(tx, workspace, version),
+    )
     answer = decayed(
-        reference,
+        then,
         live.metrics.get(metric.name) if enough else None,
         monitor.worse_by,
         higher_is_better=metric.higher_is_better,
     )
     because = answer.because
-    if reference is None:
+    if then is None:
         because = (
             f"not known: the run that made {version.name} did not measure {metric.name} with an interval"
         )
@@ -157,9 +166,15 @@ def _performance(
         "metric": metric.name,
         "because": because,
         "live": _numbers(live),
-        "offline": to_json(reference),
+        "offline": to_json(then),
     }
-    return ALARM if answer.passed else OK if enough and reference is not None else UNKNOWN, result
+    return ALARM if answer.passed else OK if enough and then is not None else UNKNOWN, result
+
+
+def _digest(tx: Connection, workspace: Workspace, version: ModelVersion, metric: Metric) -> str:
+    """Which version of a metric the recorded estimate is of; those that come with everloop have one only."""
+    evaluation = find_evaluation(tx, workspace, version) if metric.digest else None
+    return "" if evaluation is None else evaluation.metric_digests.get(metric.name, "")
 
 
 def _numbers(live: Performance) -> JsonObject:
@@ -181,18 +196,18 @@ def _drift(
     if len(asked) < monitor.min_requests:
         because = f"only {len(asked)} requests, {monitor.min_requests} are asked for"
         return UNKNOWN, {"version": version.name, "because": because}
-    reference = training_profile(tx, workspace, version)
-    if reference is None:
+    trained = training_profile(tx, workspace, version)
+    if trained is None:
         because = "no step of the run that made it read a table with all of its inputs"
         return UNKNOWN, {"version": version.name, "because": because}
-    live = profile(_table(version, asked), edges=reference.edges())
+    live = profile(_table(version, asked), edges=trained.edges())
     alarm = Alarm(
         columns=monitor.alarm_on,
         ignore=monitor.ignore,
         effect=monitor.effect,
         deviations=monitor.deviations,
     )
-    answer = drift(reference, live, alarm=alarm)
+    answer = drift(trained, live, alarm=alarm)
     result: JsonObject = {"version": version.name, "requests": len(asked), **to_json(answer)}
     return ALARM if answer.alarm else OK, result
 

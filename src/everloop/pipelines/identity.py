@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 from types import FunctionType
 
+from everloop.evaluation.metric import Metric
 from everloop.pipelines.steps import Step
 
 _INSTALLED = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")})
@@ -41,6 +42,8 @@ def _of_value(value: object, root: Path, above: tuple[FunctionType, ...]) -> _Kn
         return ("above", above.index(value)) if value in above else _of_function(value, root, above)
     if value is None or type(value) in (bool, int, float, str, bytes):
         return (type(value).__name__, repr(value))
+    if isinstance(value, Metric):
+        return ("metric", value.name, value.digest)
     if isinstance(value, tuple) and type(value) is tuple:
         parts = [_of_value(item, root, above) for item in value]
         return None if any(part is None for part in parts) else ("tuple", *parts)

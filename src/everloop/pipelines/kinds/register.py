@@ -20,6 +20,7 @@ from everloop.records.models import CHALLENGER, CHAMPION, ModelVersion
 from everloop.records.runs import Run
 from everloop.registry.aliases import find_alias, move_alias
 from everloop.registry.versions import register_version
+from everloop.storage.codec import to_json
 from everloop.storage.workspace import Workspace
 
 _logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def _facts(run: Run, model: Model) -> dict[str, Json]:
         "params": dict(run.params),
         "datasets": {pin.dataset: pin.version for pin in run.datasets},
         "trigger": run.trigger,
+        "features": to_json(model.features),
     }
 
 
