@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from everloop.errors import InvalidInput
-from everloop.records.datasets import NAME, Dataset
+from everloop.records.datasets import Dataset
 from everloop.records.json import Json
+from everloop.records.names import check_name
 
 _NO_TIME = timedelta(0)
 
@@ -45,7 +46,7 @@ class Aggregate:
                 f"{self.function}(over={self.over!r}) is no window.", next_step="give a timedelta above zero."
             )
         if self.name is not None:
-            _name(self.name, "a feature")
+            check_name(self.name, "a feature")
 
     @property
     def label(self) -> str:
@@ -185,8 +186,8 @@ class FeatureView:
         }
 
     def _check_names(self) -> None:
-        _name(self.name, "a feature view")
-        _name(self.source, "a dataset")
+        check_name(self.name, "a feature view")
+        check_name(self.source, "a dataset")
         if not self.join_key:
             raise InvalidInput(f"View {self.name!r} has no join key.", next_step="name the entity's column.")
         for column in (*self.join_key, *self.columns):
@@ -275,7 +276,7 @@ class FeatureService:
         return {"name": self.name, "views": [view.definition() for view in self.views]}
 
     def _check(self) -> None:
-        _name(self.name, "a feature service")
+        check_name(self.name, "a feature service")
         for view in self.views:
             if not isinstance(view, FeatureView):
                 raise InvalidInput(f"Service {self.name!r}: {view!r} is no feature view.")
@@ -339,14 +340,6 @@ def _seconds(span: timedelta) -> int | float:
 
 def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} is no name for {what}.",
-            next_step="use lower-case letters, digits and _, a letter first.",
-        )
 
 
 def _column(name: str, where: str) -> None:

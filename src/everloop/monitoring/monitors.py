@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
-from everloop.records.datasets import NAME
+from everloop.records.names import check_name
 
 
 class Watched(Protocol):
@@ -56,7 +56,7 @@ class PerformanceMonitor:
         maturity: timedelta = timedelta(days=1),
         at_least: int = 200,
     ) -> None:
-        _check_name(name)
+        check_name(name, "a monitor")
         if metric not in _METRICS:
             raise InvalidInput(f"monitor {name}: metric {metric!r} is not known; use {', '.join(_METRICS)}.")
         if not worse_by >= 0:
@@ -106,7 +106,7 @@ class DriftMonitor:
         alarm_on: str | Sequence[str] = (),
         ignore: str | Sequence[str] = (),
     ) -> None:
-        _check_name(name)
+        check_name(name, "a monitor")
         if not 0 < effect < 1:
             raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
         if not deviations > 0:
@@ -123,13 +123,6 @@ class DriftMonitor:
 
 
 Monitor = PerformanceMonitor | DriftMonitor
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or len(name) > 100:
-        raise InvalidInput(
-            f"{name!r} cannot name a monitor; use up to 100 small letters, digits and _, a letter first."
-        )
 
 
 def _check_spans(name: str, window: timedelta, maturity: timedelta, at_least: int) -> None:

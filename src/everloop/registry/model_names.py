@@ -1,12 +1,9 @@
 """How a project names a registered model, and the version that an alias means."""
 
-import re
 from dataclasses import dataclass
 
-from everloop.errors import InvalidInput
 from everloop.records.models import CHALLENGER, CHAMPION
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,99}")
+from everloop.records.names import MODEL_NAME, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,7 @@ class RegisteredModel:
     name: str
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise InvalidInput(
-                f"{self.name!r} cannot name a model; use small letters, digits, - and _, a letter first."
-            )
+        check_name(self.name, "a model", pattern=MODEL_NAME)
 
     @property
     def champion(self) -> ModelAlias:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from everloop.errors import InvalidInput
-from everloop.records.datasets import NAME
+from everloop.records.names import check_name
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 
@@ -31,10 +30,7 @@ class Endpoint:
         rollout: Canary | AllAtOnce | None = None,
         description: str = "",
     ) -> None:
-        if not NAME.fullmatch(name):
-            raise InvalidInput(
-                f"{name!r} cannot name an endpoint; use small letters, digits and _, a letter first."
-            )
+        check_name(name, "an endpoint")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "model", model if isinstance(model, str) else model.name)
         object.__setattr__(self, "rollout", Canary() if rollout is None else rollout)
