@@ -17,7 +17,7 @@ from rich.text import Text
 
 from everloop.errors import EverloopError
 from everloop.records.checks import CheckResult
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
 from everloop.storage.codec import dumps
 
@@ -50,7 +50,16 @@ _STATE_STYLES = {
     "alarm": "red",
     "unknown": "yellow",
 }
-_BAD_NEWS = ("failed", "stopped", "quarantined", "rolled_back", "decayed", "detected", "aborted")
+_BAD_NEWS = {
+    EventType.DATA_QUARANTINED,
+    EventType.DATA_STOPPED,
+    EventType.RUN_FAILED,
+    EventType.RUN_ABORTED,
+    EventType.STEP_FAILED,
+    EventType.ROLLOUT_ROLLED_BACK,
+    EventType.PERFORMANCE_DECAYED,
+    EventType.DRIFT_DETECTED,
+}
 
 
 # ---- lines
@@ -78,7 +87,7 @@ def print_event(event: Event) -> None:
     grid = Table.grid(padding=(0, 2))
     for width in (8, 18, 8, 0):
         grid.add_column(min_width=width, no_wrap=width > 0, overflow="fold")
-    bad = event.short_type.endswith(_BAD_NEWS)
+    bad = event.short_type in _BAD_NEWS
     grid.add_row(
         Text(f"{event.time:%H:%M:%S}", style="dim"),
         Text(event.short_type, style="red" if bad else ""),

@@ -19,7 +19,7 @@ from everloop.app.stopping import Stop, Stopped, stopping
 from everloop.errors import Conflict, EverloopError
 from everloop.loop.controller import Controller
 from everloop.project.opening import Opened, opened
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.storage import ledger
 from everloop.storage.presence import Presence
 from everloop.storage.schema import events
@@ -27,7 +27,12 @@ from everloop.storage.workspace import Workspace
 
 CONTROLLER = "controller"
 WORKER = "worker"
-_QUIET = {"step.completed", "run.requested", "data.changed", "trigger.watched"}
+_QUIET = {
+    EventType.STEP_COMPLETED,
+    EventType.RUN_REQUESTED,
+    EventType.DATA_CHANGED,
+    EventType.TRIGGER_WATCHED,
+}
 """Events that others say better; `everloop events` has them."""
 
 

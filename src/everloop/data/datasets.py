@@ -17,6 +17,7 @@ from everloop.data.schema import NULL, infer
 from everloop.errors import InvalidInput, NotFound
 from everloop.records.data import Batch, DatasetPin, DataVerdict, Finding, Schema
 from everloop.records.datasets import Dataset
+from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
@@ -137,7 +138,10 @@ def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
     with workspace.database.write() as tx:
         _put(tx, kept)
         _tell(
-            tx, workspace, "data.stopped" if batch.verdict is DataVerdict.STOP else "data.quarantined", kept
+            tx,
+            workspace,
+            EventType.DATA_STOPPED if batch.verdict is DataVerdict.STOP else EventType.DATA_QUARANTINED,
+            kept,
         )
     return kept
 
@@ -172,9 +176,9 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
         total = batch.rows + (0 if before is None else before.rows)
         accepted = replace(batch, version=version, total_rows=total)
         _put(tx, accepted)
-        _tell(tx, workspace, "data.arrived", accepted)
+        _tell(tx, workspace, EventType.DATA_ARRIVED, accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
-            _tell(tx, workspace, "data.changed", accepted)
+            _tell(tx, workspace, EventType.DATA_CHANGED, accepted)
         return accepted
 
 
@@ -239,7 +243,7 @@ def _record(row: RowMapping) -> Batch:
     return Batch(**dict(row) | {"verdict": DataVerdict(row["verdict"]), "findings": findings})
 
 
-def _tell(tx: Connection, workspace: Workspace, kind: str, batch: Batch) -> None:
+def _tell(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
     told: JsonObject = {
         "batch": batch.key,
         "rows": batch.rows,

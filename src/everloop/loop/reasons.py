@@ -14,7 +14,7 @@ from everloop.loop.decisions import Decision, Firing, newest_slot
 from everloop.loop.firings import known_keys, list_firings
 from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
 from everloop.records.data import Batch, DataVerdict
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
 from everloop.storage import ledger
 from everloop.storage.schema import events, run_datasets, runs
@@ -59,7 +59,7 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     for rule in triggers.rules:
         if isinstance(rule, Schedule):
             told = {"schedule": rule.cron, "zone": rule.zone}
-            kind, source = "trigger.watched", _source(triggers.pipeline)
+            kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
             ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
 
 

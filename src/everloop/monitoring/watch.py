@@ -18,6 +18,7 @@ from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance
 from everloop.monitoring.reference import training_profile
+from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -35,7 +36,10 @@ _ARROW = {
     Datatype.FP64: pa.float64(),
     Datatype.BYTES: pa.string(),
 }
-_EVENTS = {PerformanceMonitor.kind: "performance.decayed", DriftMonitor.kind: "drift.detected"}
+_EVENTS = {
+    PerformanceMonitor.kind: EventType.PERFORMANCE_DECAYED,
+    DriftMonitor.kind: EventType.DRIFT_DETECTED,
+}
 OK, ALARM, UNKNOWN = "ok", "alarm", "unknown"
 
 

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, delete, func, select
 
 from everloop.errors import Conflict, InvalidInput, NotFound, Refused
+from everloop.records.events import EventType
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.registry.versions import get_version
 from everloop.storage import ledger
@@ -112,7 +113,9 @@ def _record_move(
     )
     tx.execute(alias_history.insert().values(**{name: getattr(move, name) for name in move.__slots__}))
     told = {"alias": alias, "version": version, "previous": previous, "who": who, "why": why}
-    event = workspace.event(f"{alias}.changed", f"/models/{model}", model, told, id=f"{alias}-{epoch}")
+    event = workspace.event(
+        EventType(f"{alias}.changed"), f"/models/{model}", model, told, id=f"{alias}-{epoch}"
+    )
     if not ledger.append(tx, event):
         raise Conflict(
             f"{alias} of {model} was moved by somebody else at the same moment.", next_step="try again."

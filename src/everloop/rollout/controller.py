@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.records.checks import CheckResult
+from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic
@@ -172,7 +173,7 @@ def _start(
         step_started_at=workspace.now(),
     )
     add_rollout(tx, rollout)
-    _tell(tx, workspace, rollout, "rollout.started", {"stable": traffic.stable, "canary": challenger})
+    _tell(tx, workspace, rollout, EventType.ROLLOUT_STARTED, {"stable": traffic.stable, "canary": challenger})
     begin = _first_move(endpoint, traffic)
     if isinstance(begin, Finished):
         _promote(tx, workspace, traffic, rollout, begin)
@@ -234,7 +235,7 @@ def _go_on(
     if move.step != rollout.step:
         save_rollout(tx, replace(rollout, step=move.step, step_started_at=workspace.now()))
         told: Mapping[str, Json] = {"step": move.step, "canary_percent": move.split.canary}
-        _tell(tx, workspace, rollout, "rollout.stepped", told, suffix=f"-{move.step}")
+        _tell(tx, workspace, rollout, EventType.ROLLOUT_STEPPED, told, suffix=f"-{move.step}")
     write_traffic(tx, replace(traffic, generation=traffic.generation + 1))
 
 
@@ -260,7 +261,7 @@ def _close(
     ended = replace(rollout, state=state, ended_at=workspace.now(), verdict=verdict, observed=dict(numbers))
     save_rollout(tx, ended)
     told = {"stable": rollout.stable, "canary": rollout.canary, "because": verdict.because}
-    _tell(tx, workspace, ended, f"rollout.{state.value}", told)
+    _tell(tx, workspace, ended, EventType(f"rollout.{state.value}"), told)
 
 
 def _resting(traffic: Traffic, stable: int | None) -> Traffic:
@@ -278,7 +279,7 @@ def _tell(
     tx: Connection,
     workspace: Workspace,
     rollout: Rollout,
-    kind: str,
+    kind: EventType,
     data: Mapping[str, Json],
     suffix: str = "",
 ) -> None:
