@@ -21,6 +21,7 @@ from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.judge import error_rate, quality
 
 if TYPE_CHECKING:
+    from everloop.control.opened import open
     from everloop.data.require import require
     from everloop.data.split import Split, newest
     from everloop.evaluation.baselines import constant, logistic
@@ -42,6 +43,7 @@ _ON_FIRST_USE = {
     "logistic": "everloop.evaluation.baselines",
     "matrix": "everloop.models.signature",
     "newest": "everloop.data.split",
+    "open": "everloop.control.opened",
     "require": "everloop.data.require",
 }
 
@@ -85,6 +87,7 @@ __all__ = [
     "not_null",
     "not_worse",
     "one_of",
+    "open",
     "pipeline",
     "quality",
     "register",

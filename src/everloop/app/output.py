@@ -1,4 +1,7 @@
-"""How the command line speaks: tables for people, JSON for programs, one line when something is wrong."""
+"""How the command line speaks: tables for people, JSON for programs, one line when something is wrong.
+
+`Printer` is the one place that turns an answer into the one or the other; nothing else asks who is listening.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 
@@ -30,7 +34,7 @@ Part = str | tuple[str, str] | Text
 _NO_FOLDING = 4_000
 """Width of what goes into a pipe or a file: one row is one line, for `grep` and `cut`."""
 
-_STATE_STYLES = {
+STYLES: Mapping[str, str] = {
     "COMPLETE": "green",
     "RUNNING": "cyan",
     "START": "cyan",
@@ -62,6 +66,58 @@ _BAD_NEWS = {
 }
 
 
+# ---- answers
+
+
+def nothing() -> None:
+    """What people see of an answer that is for programs alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command has come to: a record for programs, how people see it, and the exit code."""
+
+    record: object
+    show: Callable[[], None] = nothing
+    code: int = 0
+    error: EverloopError | None = None
+    """What went wrong, which whoever is listening finds on standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """Prints for whoever is listening: a program, or a person."""
+
+    for_programs: bool
+
+    def print(self, reply: Reply) -> int:
+        """The record or the picture; returns the exit code."""
+        if self.for_programs:
+            _print_json(reply.record)
+        else:
+            reply.show()
+        if reply.error is not None:
+            complain(reply.error)
+        return reply.code
+
+    def say(self, *parts: Part) -> None:
+        """A line that a program has no use for."""
+        if not self.for_programs:
+            say(*parts)
+
+    @property
+    def aside(self) -> Console:
+        """Where progress is shown: not in a program's way."""
+        return err if self.for_programs else out
+
+
+@contextmanager
+def printing(*, as_json: bool) -> Iterator[Printer]:
+    """A printer for the length of a command; for a program, nothing else gets to standard output meanwhile."""
+    with _json_alone() if as_json else nullcontext():
+        yield Printer(as_json)
+
+
 # ---- lines
 
 
@@ -75,6 +131,12 @@ def complain(error: EverloopError) -> None:
     _unfolded(("everloop:", "bold red"), f" {error.reason}")
     if error.next_step:
         _unfolded(("next:", "dim"), f" {error.next_step}")
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """A line for each thing that is no error and hardly meant."""
+    for warning in warnings:
+        say(("warning: ", "yellow"), warning)
 
 
 def _unfolded(*parts: Part) -> None:
@@ -187,7 +249,7 @@ def _cell(value: object, now: datetime | None) -> Text:
     if isinstance(value, int) and not isinstance(value, bool):
         return Text(f"{value:,}")
     text = str(value)
-    return Text(text, style=_STATE_STYLES.get(text, ""))
+    return Text(text, style=STYLES.get(text, ""))
 
 
 # ---- words
@@ -257,7 +319,7 @@ _programs: list[TextIO] = []
 """Where JSON goes while nothing else may go there."""
 
 
-def print_json(value: object) -> None:
+def _print_json(value: object) -> None:
     """One JSON document on standard output, on one line."""
     stream = _programs[-1] if _programs else sys.stdout
     stream.write(dumps(value).decode() + "\n")
@@ -265,8 +327,8 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def json_alone() -> Iterator[None]:
-    """For the length of a block only `print_json` reaches standard output.
+def _json_alone() -> Iterator[None]:
+    """For the length of a block only a reply reaches standard output.
 
     Whatever else is printed there, by a step, by a library in C or by a process that a step starts, goes to
     standard error; a program that reads the output must not stumble over it.

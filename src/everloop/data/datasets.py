@@ -27,7 +27,6 @@ from everloop.storage.workspace import Workspace
 
 _MOST_PROFILES = 24
 """How many accepted batches the gate looks back on."""
-_KEPT_OUT = (DataVerdict.STOP, DataVerdict.QUARANTINE)
 _LONGEST_KEY = 150  # with the kind of an event before it, it is the id of that event
 
 
@@ -50,14 +49,14 @@ def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) 
         if known is not None and is_settled(known):
             return known
         batch, schema = _judge(workspace, dataset, rows, key)
-        if batch.verdict in _KEPT_OUT:
+        if batch.verdict.keeps_out:
             return _keep_out(workspace, batch, rows)
         return _accept(workspace, batch, rows, schema)
 
 
 def is_settled(batch: Batch) -> bool:
     """Whether a batch is in the dataset or kept out of it; one whose sender died before either is neither."""
-    return batch.version is not None or batch.verdict in _KEPT_OUT
+    return batch.version is not None or batch.verdict.keeps_out
 
 
 def latest_version(tx: Connection, dataset: str) -> DatasetPin:

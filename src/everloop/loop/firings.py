@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from inspect import Parameter
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import RowMapping
@@ -10,8 +12,9 @@ from sqlalchemy.engine import RowMapping
 from everloop.loop.decisions import Decision, Firing
 from everloop.loop.triggers import ON_DEMAND
 from everloop.metadata.runs import request_run
+from everloop.pipelines.pipeline import Pipeline
 from everloop.records.events import EventType
-from everloop.records.json import JsonObject
+from everloop.records.json import Json, JsonObject
 from everloop.records.runs import Run
 from everloop.storage import ledger
 from everloop.storage.database import insert_once
@@ -28,6 +31,8 @@ def run_on_demand(
     who: str,
     reason: str,
     key: str,
+    register: bool = True,
+    data: Mapping[str, int] | None = None,
 ) -> Run:
     """Ask for a run by hand: it waits for nothing, and it is on the ledger like every other reason."""
     run = request_run(
@@ -39,6 +44,8 @@ def run_on_demand(
         reason=reason,
         who=who,
         values=params,
+        register=register,
+        data=data,
     )
     firing = Firing(
         trigger=ON_DEMAND,
@@ -54,6 +61,24 @@ def run_on_demand(
     if firing.key not in known_keys(tx, pipeline, ON_DEMAND):
         record(tx, workspace, firing)
     return run
+
+
+def wants_register(
+    pipeline: Pipeline,
+    params: Mapping[str, Json],
+    asked: bool | None = None,
+    *,
+    data: Mapping[str, int] | None = None,
+) -> bool:
+    """Whether a run that a person starts registers its models: an experiment is not a release.
+
+    It is one with params of one's own, or on data that is not the newest, unless it was asked to register. A param without a
+    default has to be given, so giving it makes no experiment.
+    """
+    if asked is not None:
+        return asked
+    defaults = {name: value for name, (_, value) in pipeline.params.items() if value is not Parameter.empty}
+    return not data and all(params.get(name, value) == value for name, value in defaults.items())
 
 
 def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:

@@ -34,6 +34,8 @@ def request_run(
     reason: str,
     who: str,
     values: Mapping[str, Json],
+    register: bool = True,
+    data: Mapping[str, int] | None = None,
 ) -> Run:
     """Ask for a run; the same key again is the same run."""
     known = _one(tx, runs.c.key == key)

@@ -39,6 +39,16 @@ def move_alias(
     return move
 
 
+def promote(
+    tx: Connection, workspace: Workspace, *, model: str, version: int, who: str, why: str
+) -> AliasMove | None:
+    """Make a version champion; None when it is. Nobody is challenger of oneself, so that alias is taken from it."""
+    move = move_alias(tx, workspace, model=model, alias=CHAMPION, version=version, who=who, why=why)
+    if find_alias(tx, model, CHALLENGER) == version:
+        drop_alias(tx, workspace, model=model, alias=CHALLENGER, who=who, why="it became champion")
+    return move
+
+
 def drop_alias(
     tx: Connection, workspace: Workspace, *, model: str, alias: str, who: str, why: str
 ) -> AliasMove | None:

@@ -16,7 +16,7 @@ from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic
-from everloop.registry.aliases import drop_alias, find_alias, move_alias
+from everloop.registry.aliases import drop_alias, find_alias, promote
 from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import (
@@ -61,6 +61,12 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
             return False  # somebody else took this step while we weighed the evidence
         action(tx)
     return True
+
+
+def settle(workspace: Workspace, endpoint: Endpoint) -> None:
+    """All steps that can be taken now."""
+    while reconcile(workspace, endpoint):
+        pass
 
 
 def gather(tx: Connection, rollout: Rollout, measure: Loss | None) -> Evidence:
@@ -243,9 +249,7 @@ def _promote(tx: Connection, workspace: Workspace, traffic: Traffic, rollout: Ro
     """Alias, traffic, rollout and event in one transaction: the world sees all of it or none."""
     why = f"rollout {rollout.id}: {end.verdict.because}"
     model, version = rollout.model, rollout.canary
-    move_alias(tx, workspace, model=model, alias=CHAMPION, version=version, who=WHO, why=why)
-    if find_alias(tx, model, CHALLENGER) == version:
-        drop_alias(tx, workspace, model=model, alias=CHALLENGER, who=WHO, why="it became champion")
+    promote(tx, workspace, model=model, version=version, who=WHO, why=why)
     _close(tx, workspace, rollout, RolloutState.PROMOTED, end.verdict, end.numbers)
     write_traffic(tx, _resting(traffic, version))
 
