@@ -121,6 +121,11 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "two datasets named 'renewals'",
         "",
     ),
+    "two models of one name": (
+        in_code("# ---- features", 'again = RegisteredModel("churn")\n# ---- features'),
+        "two models named 'churn'",
+        "another name",
+    ),
     "an endpoint of a model that nobody makes": (
         in_code('Endpoint("churn", model=churn', 'Endpoint("churn", model="chrun"'),
         "endpoint 'churn' serves model 'chrun'",
@@ -189,6 +194,21 @@ def test_a_second_project_of_the_same_name_is_not_taken_for_the_first(starter: P
     load_declarations(starter)
     with pytest.raises(ProjectError, match="found at"):
         load_declarations(other)
+
+
+def test_what_has_changed_is_imported_anew_with_everything_beside_it(small: Path) -> None:
+    """A process that loads a project twice sees the files as they are, those that the module imports, too."""
+    (small / "helper.py").write_text("ROWS = 1\n")
+    change(small / "small.py", "import pyarrow as pa", "import pyarrow as pa\nfrom helper import ROWS")
+    change(small / "small.py", "rows=1)", "rows=ROWS)")
+    first = load_declarations(small)
+    (small / "helper.py").write_text("ROWS = 10\n")
+    again = load_declarations(small)
+    assert [getattr(d.triggers[0].rules[0], "rows", None) for d in (first, again)] == [1, 10]
+    assert load_declarations(small).pipelines[0] is again.pipelines[0], (
+        "nothing is imported twice for nothing"
+    )
+    assert first.sources != again.sources
 
 
 def test_any_part_may_be_left_out(starter: Path) -> None:

@@ -100,10 +100,10 @@ class Printer:
             complain(reply.error)
         return reply.code
 
-    def say(self, *parts: Part) -> None:
-        """A line that a program has no use for."""
+    def show(self, picture: Callable[[], None]) -> None:
+        """Something that a program has no use for, or will find in a later record."""
         if not self.for_programs:
-            say(*parts)
+            picture()
 
     @property
     def aside(self) -> Console:

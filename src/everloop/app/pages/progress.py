@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.output import Printer, duration, short
+from everloop.app.output import Printer, duration, say, short
 from everloop.app.pages.data import print_batch
 from everloop.control.runs import RunListener
 from everloop.pipelines.pipeline import Pipeline
@@ -43,13 +44,12 @@ class Progress(RunListener):
 
     def collected(self, batch: Batch) -> None:
         """A file of a dataset was new."""
-        if not self._printer.for_programs:
-            print_batch(batch)
+        self._printer.show(partial(print_batch, batch))
 
     def requested(self, run: Run) -> None:
         """The run has its id; from here on there are steps to be seen."""
         self.run = run
-        self._printer.say((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}")
+        self._printer.show(lambda: say((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}"))
         if self._live is not None:
             self._live.start()
 

@@ -32,7 +32,7 @@ def run_server(
             printer.print(Reply(record, lambda: _print_ready(project, endpoint, url)))
 
         serve(project.workspace, endpoint.name, host or settings.host, chosen, on_ready=ready)
-    printer.say("stopped")
+    printer.show(lambda: say("stopped"))
 
 
 def _print_ready(project: Project, endpoint: Endpoint, url: str) -> None:

@@ -33,7 +33,7 @@ def run_worker(start: Path, printer: Printer, *, once: bool, with_parent: bool) 
         finally:
             worker.close()
         if not (once or changed):
-            printer.say("stopped")
+            printer.show(lambda: say("stopped"))
     if changed:
         _start_anew(root, printer, once=once, with_parent=with_parent)
 
