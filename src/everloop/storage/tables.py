@@ -15,6 +15,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from everloop.errors import Corrupted, InvalidInput, NotFound, Unsupported
 from everloop.records.names import check_name
 from everloop.storage.codec import digest_of
+from everloop.storage.columns import is_binary, is_text, value_type
 from everloop.storage.durable import fresh_name, keep, make_folder, sync
 
 _BATCH = "everloop.batch"
@@ -226,12 +227,10 @@ def _storable(rows: pa.Table) -> pa.Table:
 
 
 def _storable_type(kind: pa.DataType) -> pa.DataType:
-    kinds = pa.types
-    if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
-        return _storable_type(kind.value_type)
-    if kinds.is_large_string(kind) or kinds.is_string_view(kind):
+    kind, kinds = value_type(kind), pa.types
+    if is_text(kind):
         return pa.string()
-    if kinds.is_large_binary(kind) or kinds.is_binary_view(kind) or kinds.is_fixed_size_binary(kind):
+    if is_binary(kind) or kinds.is_fixed_size_binary(kind):
         return pa.binary()
     if kinds.is_timestamp(kind):
         return pa.timestamp("us", "UTC" if kind.tz else None)
