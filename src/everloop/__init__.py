@@ -25,6 +25,7 @@ from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.judge import error_rate, quality
 
 if TYPE_CHECKING:
+    from everloop.control.opened import open
     from everloop.data.require import require
     from everloop.data.split import Split, split_by_time
     from everloop.evaluation.baselines import constant, logistic
@@ -49,6 +50,7 @@ _ON_FIRST_USE = {
     "infer_signature": "everloop.models.signature",
     "logistic": "everloop.evaluation.baselines",
     "matrix": "everloop.models.signature",
+    "open": "everloop.control.opened",
     "require": "everloop.data.require",
     "split_by_time": "everloop.data.split",
 }
@@ -100,6 +102,7 @@ __all__ = [
     "on_new_data",
     "on_schedule",
     "one_of",
+    "open",
     "pipeline",
     "quality",
     "register",

@@ -38,6 +38,10 @@ class Unsupported(EverloopError):
     """A valid request for something that this build or this setting does not do."""
 
 
+class RunFailed(EverloopError):
+    """A run did not come to its end; its record has the step and the reason."""
+
+
 class ProjectError(EverloopError):
     """The user's project cannot be understood."""
 

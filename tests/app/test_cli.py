@@ -21,6 +21,7 @@ from click.shell_completion import ShellComplete
 from rich.cells import cell_len
 
 from everloop.app.cli import app, main
+from everloop.data.files import read_file
 from everloop.loop.firings import run_on_demand
 from everloop.settings import load_settings
 from everloop.storage.workspace import open_workspace
@@ -139,6 +140,8 @@ def test_every_command_speaks_json(name: str) -> None:
         (["serve", "--port", "99999"], "'--port'"),
         (["status", "-C", "/nowhere"], "'/nowhere' does not exist"),
         (["init", "one", "two"], "unexpected extra argument"),
+        (["datasets", "--kept-out", "may"], "name of the DATASET"),
+        (["datasets", "renewals", "-o", "may.csv"], "--kept-out"),
     ],
 )
 def test_a_wrong_use_is_one_message_and_code_2(words: list[str], reason: str, everloop: Everloop) -> None:
@@ -158,7 +161,10 @@ def test_a_wrong_use_is_one_message_and_code_2(words: list[str], reason: str, ev
         (["run", "keep_fresh", "-p", "trees"], "'trees' is not name=value", "-p"),
         (["run", "keep_fresh", "-p", "trees=many"], "trees='many'", "run --help"),
         (["run", "keep_fresh", "-p", "tres=1"], "no param 'tres'", ""),
-        (["run", "keep_fresh", "-p", "trees=1", "-p", "trees=2"], "twice", ""),
+        (["run", "keep_fresh", "-p", "trees=1", "-p", "trees=2"], "twice", "once"),
+        (["run", "keep_fresh", "-d", "renewals"], "'renewals' is not dataset@version", "renewals@2"),
+        (["run", "keep_fresh", "-d", "renewals@1", "-d", "renewals@2"], "twice", "one version"),
+        (["run", "keep_fresh", "-d", "renewal@1"], "no dataset 'renewal'", "renewals"),
         (["append", "nope", "x.csv"], "no dataset 'nope'", "renewals"),
         (["append", "renewals", "nope.csv"], "nope.csv does not exist", ""),
         (["append", "renewals", __file__], ".parquet, .csv, .jsonl", ""),
@@ -166,9 +172,13 @@ def test_a_wrong_use_is_one_message_and_code_2(words: list[str], reason: str, ev
         (["show", "nope"], "no run 'nope'", "everloop runs"),
         (["models", "nope"], "no registered model 'nope'", "churn"),
         (["datasets", "nope"], "no dataset 'nope'", "renewals"),
+        (["datasets", "renewals", "--kept-out", "may"], "no batch 'may'", "none"),
+        (["datasets", "renewals", "--kept-out", "data/renewals-2025-01.csv"], "was not kept out", "none"),
         (["lineage", "nope"], "nothing is called 'nope'", "model@version"),
         (["promote", "churn", "--why", "x"], "not model@version", "late@3"),
         (["promote", "churn@9", "--why", "x"], "no version 9", "everloop models"),
+        (["promote", "churn@best", "--why", "x"], "'best' is no alias", "churn@challenger"),
+        (["promote", "churn@challenger", "--why", "x"], "churn has no challenger", "everloop models churn"),
         (["promote", "nope@1", "--why", "x"], "no registered model 'nope'", "churn"),
         (["promote", "churn@1", "--why", " "], "without a reason", "--why"),
         (["rollback", "churn", "--why", "x"], "churn has had no", "everloop models churn"),
@@ -322,7 +332,9 @@ def test_only_json_reaches_standard_output(starter: Path) -> None:
 
 def test_params_reach_the_run_and_make_another_model(trained: Path, everloop: Everloop) -> None:
     """A second model of the same data is a challenger: the champion is not moved by a run."""
-    said = everloop("run", "keep_fresh", "-p", "trees=30", "--reason", "fewer [trees]", "-C", trained)
+    said = everloop(
+        "run", "keep_fresh", "-p", "trees=30", "--register", "--reason", "fewer [trees]", "-C", trained
+    )
     assert said.code == 0
     assert "churn@2 passed its gate and is challenger; `everloop up` rolls it out" in said.out
     newest = runs(everloop, trained)[0]
@@ -458,9 +470,50 @@ def test_a_batch_that_is_kept_out_is_an_error_for_scripts(trained: Path, everloo
     assert json.loads(good[0].out)["version"] == 3
 
 
+def test_what_was_kept_out_can_be_looked_at_and_taken_out(trained: Path, everloop: Everloop) -> None:
+    """Its first rows on the screen, or all of them in a file that can be mended and handed over again."""
+    rows = (trained / "data" / "renewals-2025-03.csv").read_text().splitlines()
+    (trained / "bad.csv").write_text("\n".join(line.rpartition(",")[0] for line in rows) + "\n")
+    everloop("append", "renewals", trained / "bad.csv", "-C", trained)
+    shown = everloop("datasets", "renewals", "--kept-out", "bad.csv", "-C", trained)
+    told = json.loads(everloop("datasets", "renewals", "--kept-out", "bad.csv", "--json", "-C", trained).out)
+    assert shown.code == 0
+    assert "the first 20 of 400 rows" in shown.out
+    assert len(shown.out.splitlines()) >= 1 + 2 + 20
+    assert (told["batch"]["rows"], len(told["rows"])) == (400, 20)
+    for name in ("out.csv", "out.parquet"):
+        written = everloop(
+            "datasets", "renewals", "--kept-out", "bad.csv", "-o", trained / name, "-C", trained
+        )
+        assert (written.code, f"400 rows are in {trained / name}" in written.out) == (0, True)
+        assert read_file(trained / name).num_rows == 400
+    wrong = everloop(
+        "datasets", "renewals", "--kept-out", "bad.csv", "-o", trained / "out.xls", "-C", trained
+    )
+    assert (wrong.code, ".parquet" in wrong.err) == (1, True)
+
+
+def test_a_view_that_repeats_another_is_pointed_out(small: Path, everloop: Everloop) -> None:
+    """Where the project is run and where it is looked at; a program finds it in the run's report."""
+    change(small / "small.py", "import Dataset, ", "import Dataset, FeatureService, FeatureView, ")
+    with (small / "small.py").open("a") as file:
+        file.write(
+            """
+one, two = (
+    FeatureView(name, source="visits", join_key="id", event_time=None, columns=["id"]) for name in ("one", "two")
+)
+seen = FeatureService("seen", [one, two])
+"""
+        )
+    warning = "feature service seen: view 'two' repeats view 'one'."
+    assert f"warning: {warning}" in everloop("run", "look", "-C", small).out
+    assert f"warning: {warning}" in everloop("status", "-C", small).out
+    assert json.loads(everloop("run", "look", "--json", "-C", small).out)["warnings"] == [warning]
+
+
 def test_the_champion_moves_by_hand_with_a_reason_and_back(trained: Path, everloop: Everloop) -> None:
     """Promote and roll back move alias and traffic at once, and the history keeps who and why."""
-    everloop("run", "keep_fresh", "-p", "trees=30", "-C", trained)
+    everloop("run", "keep_fresh", "-p", "trees=30", "--register", "-C", trained)
     moved = everloop("promote", "churn@2", "--why", "a test", "-C", trained)
     again = everloop("promote", "churn@2", "--why", "a test", "-C", trained)
     back = everloop("rollback", "churn", "--why", "it was one", "--json", "-C", trained)
@@ -478,9 +531,8 @@ def test_the_champion_moves_by_hand_with_a_reason_and_back(trained: Path, everlo
 def test_a_version_that_was_refused_cannot_be_promoted(trained: Path, everloop: Everloop) -> None:
     """Not by hand either, and not by insisting."""
     change(trained / "churn.py", 'beats("constant")', 'beats("constant", by=9.0)')
-    assert (
-        "churn@2 was refused by its gate" in everloop("run", "keep_fresh", "-p", "trees=9", "-C", trained).out
-    )
+    refused = everloop("run", "keep_fresh", "-p", "trees=9", "--register", "-C", trained)
+    assert "churn@2 was refused by its gate" in refused.out
     said = everloop("promote", "churn@2", "--why", "I am sure", "-C", trained)
     assert said.code == 1
     assert "churn@2 cannot become champion: the gate refused it" in said.err
@@ -588,3 +640,14 @@ def test_the_console_script_is_this_program() -> None:
     script = next(point for point in entry_points(group="console_scripts") if point.name == "everloop")
     assert script.load() is main
     assert isinstance(app, click.Group)
+
+
+def test_one_place_asks_whether_a_program_is_listening() -> None:
+    """Every command answers with a record and a picture; only the printer chooses."""
+    rooms = Path(__file__).parents[2] / "src" / "everloop" / "app"
+    asking = [
+        path.relative_to(rooms).as_posix()
+        for path in rooms.rglob("*.py")
+        if re.search(r"\bif .*(as_json|for_programs)", path.read_text())
+    ]
+    assert set(asking) <= {"output.py"}

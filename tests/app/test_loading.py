@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everloop.errors import EverloopError, NotFound, ProjectError
-from everloop.project.loading import load_project
+from everloop.project.loading import load_declarations
 from tests.app.conftest import Everloop, change
 
 Break = Callable[[Path], None]
@@ -130,6 +130,11 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "two datasets named 'renewals'",
         "",
     ),
+    "two models of one name": (
+        in_code("# ---- features", 'again = RegisteredModel("churn")\n# ---- features'),
+        "two models named 'churn'",
+        "another name",
+    ),
     "an endpoint of a model that nobody makes": (
         in_code("ev.Endpoint(model=churn", 'ev.Endpoint("churn", model="chrun"'),
         "endpoint 'churn' serves model 'chrun'",
@@ -162,7 +167,7 @@ def test_what_is_wrong_is_said_with_its_place(wrong: str, starter: Path) -> None
     breaks, reason, next_step = WRONG[wrong]
     breaks(starter)
     with pytest.raises(EverloopError) as error:
-        load_project(starter)
+        load_declarations(starter)
     assert re.search(reason, error.value.reason), error.value.reason
     assert next_step in error.value.next_step
     assert "\n" not in error.value.reason
@@ -184,13 +189,13 @@ def test_a_project_is_found_from_any_folder_below_it(starter: Path) -> None:
     """As git does it."""
     below = starter / "notebooks" / "old"
     below.mkdir(parents=True)
-    assert load_project(below).settings.root == starter
+    assert load_declarations(below).settings.root == starter
 
 
 def test_outside_of_any_project_the_way_in_is_shown(tmp_path: Path) -> None:
     """Somebody in the wrong folder learns of `init`."""
     with pytest.raises(ProjectError) as error:
-        load_project(tmp_path)
+        load_declarations(tmp_path)
     assert "everloop init" in error.value.next_step
 
 
@@ -200,16 +205,31 @@ def test_a_second_project_of_the_same_name_is_not_taken_for_the_first(starter: P
     other.mkdir()
     for name in ("churn.py", "everloop.toml"):
         (other / name).write_bytes((starter / name).read_bytes())
-    load_project(starter)
+    load_declarations(starter)
     with pytest.raises(ProjectError, match="found at"):
-        load_project(other)
+        load_declarations(other)
+
+
+def test_what_has_changed_is_imported_anew_with_everything_beside_it(small: Path) -> None:
+    """A process that loads a project twice sees the files as they are, those that the module imports, too."""
+    (small / "helper.py").write_text("ROWS = 1\n")
+    change(small / "small.py", "import pyarrow as pa", "import pyarrow as pa\nfrom helper import ROWS")
+    change(small / "small.py", "rows=1)", "rows=ROWS)")
+    first = load_declarations(small)
+    (small / "helper.py").write_text("ROWS = 10\n")
+    again = load_declarations(small)
+    assert [getattr(d.triggers[0].rules[0], "rows", None) for d in (first, again)] == [1, 10]
+    assert load_declarations(small).pipelines[0] is again.pipelines[0], (
+        "nothing is imported twice for nothing"
+    )
+    assert first.sources != again.sources
 
 
 def test_any_part_may_be_left_out(starter: Path) -> None:
     """Without triggers, monitors and endpoint there is still a pipeline, and without it there is still data."""
     code = (starter / "churn.py").read_text()
     (starter / "churn.py").write_text(code.partition("# ---- the endpoint")[0])
-    project = load_project(starter)
+    project = load_declarations(starter)
     assert (len(project.pipelines), project.endpoints, project.monitors, project.triggers) == (1, [], [], [])
     with pytest.raises(NotFound, match="no endpoint"):
         project.endpoint(None)
@@ -217,7 +237,7 @@ def test_any_part_may_be_left_out(starter: Path) -> None:
 
 def test_a_wrong_name_is_answered_with_the_right_ones(starter: Path) -> None:
     """Whoever mistypes a name sees which there are."""
-    project = load_project(starter)
+    project = load_declarations(starter)
     for find in (project.pipeline, project.dataset, project.endpoint):
         with pytest.raises(NotFound) as error:
             find("nope")

@@ -8,7 +8,7 @@ import pytest
 
 from everloop.errors import Conflict
 from everloop.project.examples import copy_example
-from everloop.project.loading import load_project
+from everloop.project.loading import load_declarations
 from tests.app.conftest import EXAMPLES, Answer, Everloop
 
 
@@ -90,7 +90,7 @@ def test_an_example_that_was_run_where_it_lies_leaves_no_trace_in_a_copy(
 
 def test_the_starter_declares_each_part_of_the_loop(starter: Path) -> None:
     """Data, pipeline, endpoint, both monitors, and four triggers besides the one by hand."""
-    project = load_project(starter)
+    project = load_declarations(starter)
     assert [dataset.name for dataset in project.datasets] == ["renewals"]
     assert [pipeline.name for pipeline in project.pipelines] == ["keep_fresh"]
     assert [endpoint.model for endpoint in project.endpoints] == ["churn"]

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from everloop.data.schema import differences, infer, refine, type_name
+from everloop.data.schema import differences, infer, type_name
 from everloop.errors import InvalidInput
 from everloop.records.data import DataVerdict, Finding
 
@@ -60,14 +60,6 @@ def test_every_difference_is_told(batch: pa.Schema, said: str) -> None:
 def test_a_column_without_values_may_become_anything_and_the_reverse() -> None:
     """A null-typed column is missing values and not a wrong type, on either side."""
     assert told(changed(gust=pa.float64())) == [] == told(changed(temp=pa.null()))
-
-
-def test_a_schema_learns_the_types_it_did_not_know() -> None:
-    """Refining fills in null types alone, so the next difference is seen."""
-    known = infer(KNOWN.empty_table())
-    learned = refine(known, infer(changed(gust=pa.float64(), temp=pa.int64()).empty_table()))
-    assert {column.name: column.type for column in learned.columns}["gust"] == "double"
-    assert [finding.column for finding in differences(known, learned)] == []
 
 
 def test_nested_types_have_names_without_encodings() -> None:

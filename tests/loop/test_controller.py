@@ -25,6 +25,7 @@ from everloop.pipelines.pipeline import Pipeline, pipeline
 from everloop.pipelines.steps import step
 from everloop.pipelines.worker import Worker
 from everloop.records.datasets import Dataset
+from everloop.records.events import EventType
 from everloop.records.runs import Run, RunState
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.endpoint import Endpoint
@@ -102,7 +103,7 @@ class Scene:
     def alarm(self, kind: str, monitor: str, key: str) -> None:
         """A monitor raises its alarm."""
         told = {"because": f"{monitor} rang"}
-        event = self.workspace.event(kind, f"/monitors/{monitor}", monitor, told, id=key)
+        event = self.workspace.event(EventType(kind), f"/monitors/{monitor}", monitor, told, id=key)
         with self.workspace.database.write() as tx:
             ledger.append(tx, event)
 

@@ -139,6 +139,14 @@ def test_of_a_model(workspace: Workspace, made: list[Run]) -> None:
     ]
 
 
+def test_of_an_alias(workspace: Workspace, made: list[Run]) -> None:
+    """It is that of the version that the alias points at; one that points nowhere is not found."""
+    with workspace.database.read() as tx:
+        assert lineage(tx, "late@champion") == lineage(tx, "late@1")
+        with pytest.raises(NotFound):
+            lineage(tx, "late@challenger")
+
+
 def test_of_a_dataset(workspace: Workspace, made: list[Run]) -> None:
     """The batches in it, and who read that version; its name alone is its newest version."""
     assert edges(workspace, "flights@1") == (

@@ -401,5 +401,5 @@ class TestNames:
     @pytest.mark.parametrize("name", ["", "Late", "2late", "la te", "late@1", "../late", "l" * 101, "late\n"])
     def test_what_is_no_name_is_refused(self, name: str) -> None:
         """It will stand in addresses, in files and on the command line."""
-        with pytest.raises(InvalidInput, match="cannot name a model"):
+        with pytest.raises(InvalidInput, match="no name for a model"):
             RegisteredModel(name)

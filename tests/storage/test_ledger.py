@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 
@@ -23,7 +23,9 @@ def read(workspace: Workspace, **filters: object) -> list[Event]:
 
 def test_an_event_comes_back_as_it_was(workspace: Workspace) -> None:
     """With its attributes, its data, and its place."""
-    event = workspace.event("drift.detected", "/monitors/m", "late", {"columns": ["temp"], "effect": 0.5})
+    event = workspace.event(
+        EventType.DRIFT_DETECTED, "/monitors/m", "late", {"columns": ["temp"], "effect": 0.5}
+    )
     assert write(workspace, event) == [True]
     (found,) = read(workspace)
     assert found == replace(event, seq=found.seq)
@@ -37,9 +39,9 @@ def test_an_event_comes_back_as_it_was(workspace: Workspace) -> None:
 
 def test_source_and_id_are_unique_together(workspace: Workspace) -> None:
     """A repeat changes nothing, whatever else it says; the same id from elsewhere is another event."""
-    first = workspace.event("a", "/one", "s", {"n": 1}, id="x")
-    repeat = workspace.event("b", "/one", "s", {"n": 2}, id="x")
-    other = workspace.event("a", "/two", "s", {"n": 3}, id="x")
+    first = workspace.event(EventType.RUN_STARTED, "/one", "s", {"n": 1}, id="x")
+    repeat = workspace.event(EventType.RUN_FAILED, "/one", "s", {"n": 2}, id="x")
+    other = workspace.event(EventType.RUN_STARTED, "/two", "s", {"n": 3}, id="x")
     assert write(workspace, first, repeat, other) == [True, False, True]
     assert write(workspace, first) == [False]
     assert [event.data["n"] for event in read(workspace)] == [1, 3]
@@ -49,7 +51,7 @@ def test_events_are_read_in_the_order_of_writing(workspace: Workspace) -> None:
     """Whatever their times say; `after` goes on where an earlier reading ended, and `limit` stops."""
     times = [workspace.now()] * 3
     events = [
-        workspace.event("a", "/s", "s", {"n": n}, time=time.replace(hour=20 - n))
+        workspace.event(EventType.RUN_STARTED, "/s", "s", {"n": n}, time=time.replace(hour=20 - n))
         for n, time in enumerate(times)
     ]
     for event in events:
@@ -63,7 +65,11 @@ def test_events_are_read_in_the_order_of_writing(workspace: Workspace) -> None:
 
 def test_events_are_chosen_by_type_and_subject(workspace: Workspace) -> None:
     """Types may be named with or without their prefix."""
-    for kind, subject in (("run.failed", "r"), ("run.completed", "r"), ("run.failed", "q")):
+    for kind, subject in (
+        (EventType.RUN_FAILED, "r"),
+        (EventType.RUN_COMPLETED, "r"),
+        (EventType.RUN_FAILED, "q"),
+    ):
         write(workspace, workspace.event(kind, "/s", subject, {}))
     failed = read(workspace, types=["run.failed"])
     assert failed == read(workspace, types=["io.everloop.run.failed"])
@@ -75,7 +81,7 @@ def test_events_are_chosen_by_type_and_subject(workspace: Workspace) -> None:
 def test_an_event_is_undone_with_its_change(workspace: Workspace) -> None:
     """A transaction that fails takes its events with it."""
     with pytest.raises(ZeroDivisionError), workspace.database.write() as tx:
-        ledger.append(tx, workspace.event("a", "/s", "s", {}, id="x"))
+        ledger.append(tx, workspace.event(EventType.RUN_STARTED, "/s", "s", {}, id="x"))
         raise ZeroDivisionError
     assert read(workspace) == []
-    assert write(workspace, workspace.event("a", "/s", "s", {}, id="x")) == [True]
+    assert write(workspace, workspace.event(EventType.RUN_STARTED, "/s", "s", {}, id="x")) == [True]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import StatementError
 
+from everloop.records.events import EventType
 from everloop.storage import ledger
 from everloop.storage.schema import artifacts, environments, params, runs
 from everloop.storage.workspace import Workspace
@@ -109,7 +110,9 @@ def test_a_key_of_any_allowed_length_fits(workspace: Workspace) -> None:
                 resumed=0,
             )
         )
-        event = workspace.event("data.quarantined", "/datasets/" + "d" * 100, "d" * 100, {}, id="q" * 595)
+        event = workspace.event(
+            EventType.DATA_QUARANTINED, "/datasets/" + "d" * 100, "d" * 100, {}, id="q" * 595
+        )
         assert ledger.append(tx, event)
         tx.execute(insert(environments).values(digest="d", python="", platform="", libraries={"ü": "\u2028"}))
     with workspace.database.read() as tx:

@@ -284,9 +284,9 @@ def test_a_process_killed_before_its_commit_leaves_nothing_that_matters(
 @pytest.mark.parametrize("name", ["", "../t", "a/b", "Big", "1st", "a b", "a.b", "x" * 101])
 def test_a_name_that_could_lead_elsewhere_is_refused(tables: Tables, name: str) -> None:
     """Whatever is asked under it."""
-    with pytest.raises(InvalidInput, match="cannot name a dataset"):
+    with pytest.raises(InvalidInput, match="no name for a dataset"):
         tables.read(name, 0)
-    with pytest.raises(InvalidInput, match="cannot name a dataset"):
+    with pytest.raises(InvalidInput, match="no name for a dataset"):
         tables.append(name, numbers(1), key="k")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from everloop.clock import FileClock
 from everloop.errors import InvalidInput
+from everloop.records.events import EventType
 from everloop.settings import ClockSettings, Settings, Storage
 from everloop.storage.database import Database
 from everloop.storage.workspace import open_workspace
@@ -69,7 +70,7 @@ def test_the_clock_and_the_ids_follow_the_settings(tmp_path: Path) -> None:
         replace(Settings(root=tmp_path, module="project"), clock=ClockSettings(file="clock"))
     )
     assert workspace.now() == time
-    assert workspace.event("a", "/s", "s", {}).time == time
+    assert workspace.event(EventType.RUN_STARTED, "/s", "s", {}).time == time
     assert workspace.new_id() < workspace.new_id()
     workspace.close()
 

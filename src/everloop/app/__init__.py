@@ -1,1 +1,1 @@
-"""The front door: the command line, and the demo."""
+"""The front door: the command line, what it prints, and the processes that it starts."""

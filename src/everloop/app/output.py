@@ -1,4 +1,7 @@
-"""How the command line speaks: tables for people, JSON for programs, one line when something is wrong."""
+"""How the command line speaks: tables for people, JSON for programs, one line when something is wrong.
+
+`Printer` is the one place that turns an answer into the one or the other; nothing else asks who is listening.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 
@@ -17,7 +21,7 @@ from rich.text import Text
 
 from everloop.errors import EverloopError
 from everloop.records.checks import CheckResult
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
 from everloop.storage.codec import dumps
 
@@ -30,7 +34,7 @@ Part = str | tuple[str, str] | Text
 _NO_FOLDING = 4_000
 """Width of what goes into a pipe or a file: one row is one line, for `grep` and `cut`."""
 
-_STATE_STYLES = {
+STYLES: Mapping[str, str] = {
     "COMPLETE": "green",
     "RUNNING": "cyan",
     "START": "cyan",
@@ -50,7 +54,68 @@ _STATE_STYLES = {
     "alarm": "red",
     "unknown": "yellow",
 }
-_BAD_NEWS = ("failed", "stopped", "quarantined", "rolled_back", "decayed", "detected", "aborted")
+_BAD_NEWS = {
+    EventType.DATA_QUARANTINED,
+    EventType.DATA_STOPPED,
+    EventType.RUN_FAILED,
+    EventType.RUN_ABORTED,
+    EventType.STEP_FAILED,
+    EventType.ROLLOUT_ROLLED_BACK,
+    EventType.PERFORMANCE_DECAYED,
+    EventType.DRIFT_DETECTED,
+}
+
+
+# ---- answers
+
+
+def nothing() -> None:
+    """What people see of an answer that is for programs alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command has come to: a record for programs, how people see it, and the exit code."""
+
+    record: object
+    show: Callable[[], None] = nothing
+    code: int = 0
+    error: EverloopError | None = None
+    """What went wrong, which whoever is listening finds on standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """Prints for whoever is listening: a program, or a person."""
+
+    for_programs: bool
+
+    def print(self, reply: Reply) -> int:
+        """The record or the picture; returns the exit code."""
+        if self.for_programs:
+            _print_json(reply.record)
+        else:
+            reply.show()
+        if reply.error is not None:
+            complain(reply.error)
+        return reply.code
+
+    def show(self, picture: Callable[[], None]) -> None:
+        """Something that a program has no use for, or will find in a later record."""
+        if not self.for_programs:
+            picture()
+
+    @property
+    def aside(self) -> Console:
+        """Where progress is shown: not in a program's way."""
+        return err if self.for_programs else out
+
+
+@contextmanager
+def printing(*, as_json: bool) -> Iterator[Printer]:
+    """A printer for the length of a command; for a program, nothing else gets to standard output meanwhile."""
+    with _json_alone() if as_json else nullcontext():
+        yield Printer(as_json)
 
 
 # ---- lines
@@ -68,6 +133,12 @@ def complain(error: EverloopError) -> None:
         _unfolded(("next:", "dim"), f" {error.next_step}")
 
 
+def print_warnings(warnings: Sequence[str]) -> None:
+    """A line for each thing that is no error and hardly meant."""
+    for warning in warnings:
+        say(("warning: ", "yellow"), warning)
+
+
 def _unfolded(*parts: Part) -> None:
     """Whole even in a terminal, so that a path or a command in it can be copied."""
     err.print(Text.assemble(*parts), soft_wrap=True)
@@ -78,7 +149,7 @@ def print_event(event: Event) -> None:
     grid = Table.grid(padding=(0, 2))
     for width in (8, 18, 8, 0):
         grid.add_column(min_width=width, no_wrap=width > 0, overflow="fold")
-    bad = event.short_type.endswith(_BAD_NEWS)
+    bad = event.short_type in _BAD_NEWS
     grid.add_row(
         Text(f"{event.time:%H:%M:%S}", style="dim"),
         Text(event.short_type, style="red" if bad else ""),
@@ -178,7 +249,7 @@ def _cell(value: object, now: datetime | None) -> Text:
     if isinstance(value, int) and not isinstance(value, bool):
         return Text(f"{value:,}")
     text = str(value)
-    return Text(text, style=_STATE_STYLES.get(text, ""))
+    return Text(text, style=STYLES.get(text, ""))
 
 
 # ---- words
@@ -248,7 +319,7 @@ _programs: list[TextIO] = []
 """Where JSON goes while nothing else may go there."""
 
 
-def print_json(value: object) -> None:
+def _print_json(value: object) -> None:
     """One JSON document on standard output, on one line."""
     stream = _programs[-1] if _programs else sys.stdout
     stream.write(dumps(value).decode() + "\n")
@@ -256,8 +327,8 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def json_alone() -> Iterator[None]:
-    """For the length of a block only `print_json` reaches standard output.
+def _json_alone() -> Iterator[None]:
+    """For the length of a block only a reply reaches standard output.
 
     Whatever else is printed there, by a step, by a library in C or by a process that a step starts, goes to
     standard error; a program that reads the output must not stumble over it.

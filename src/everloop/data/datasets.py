@@ -17,6 +17,7 @@ from everloop.data.schema import NULL, infer
 from everloop.errors import InvalidInput, NotFound
 from everloop.records.data import Batch, DatasetPin, DataVerdict, Finding, Schema
 from everloop.records.datasets import Dataset
+from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
@@ -26,7 +27,6 @@ from everloop.storage.workspace import Workspace
 
 _MOST_PROFILES = 24
 """How many accepted batches the gate looks back on."""
-_KEPT_OUT = (DataVerdict.STOP, DataVerdict.QUARANTINE)
 _LONGEST_KEY = 150  # with the kind of an event before it, it is the id of that event
 
 
@@ -49,14 +49,14 @@ def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) 
         if known is not None and is_settled(known):
             return known
         batch, schema = _judge(workspace, dataset, rows, key)
-        if batch.verdict in _KEPT_OUT:
+        if batch.verdict.keeps_out:
             return _keep_out(workspace, batch, rows)
         return _accept(workspace, batch, rows, schema)
 
 
 def is_settled(batch: Batch) -> bool:
     """Whether a batch is in the dataset or kept out of it; one whose sender died before either is neither."""
-    return batch.version is not None or batch.verdict in _KEPT_OUT
+    return batch.version is not None or batch.verdict.keeps_out
 
 
 def latest_version(tx: Connection, dataset: str) -> DatasetPin:
@@ -149,7 +149,10 @@ def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
     with workspace.database.write() as tx:
         _put(tx, kept)
         _tell(
-            tx, workspace, "data.stopped" if batch.verdict is DataVerdict.STOP else "data.quarantined", kept
+            tx,
+            workspace,
+            EventType.DATA_STOPPED if batch.verdict is DataVerdict.STOP else EventType.DATA_QUARANTINED,
+            kept,
         )
     return kept
 
@@ -184,9 +187,9 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
         total = batch.rows + (0 if before is None else before.rows)
         accepted = replace(batch, version=version, total_rows=total)
         _put(tx, accepted)
-        _tell(tx, workspace, "data.arrived", accepted)
+        _tell(tx, workspace, EventType.DATA_ARRIVED, accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
-            _tell(tx, workspace, "data.changed", accepted)
+            _tell(tx, workspace, EventType.DATA_CHANGED, accepted)
         return accepted
 
 
@@ -251,7 +254,7 @@ def _record(row: RowMapping) -> Batch:
     return Batch(**dict(row) | {"verdict": DataVerdict(row["verdict"]), "findings": findings})
 
 
-def _tell(tx: Connection, workspace: Workspace, kind: str, batch: Batch) -> None:
+def _tell(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
     told: JsonObject = {
         "batch": batch.key,
         "rows": batch.rows,

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from everloop.data.profile import is_moment, is_number, is_text, moment, refuse_duplicates
+from everloop.data.profile import moment, refuse_duplicates
 from everloop.data.wording import percent
 from everloop.errors import InvalidInput
 from everloop.records.data import DataVerdict, Finding
 from everloop.records.datasets import Between, Expectation, Level, NotNull, OneOf, Unique
+from everloop.storage.columns import decode, is_moment, is_number, is_text, without_views
 
 TOLERATED = 0.01
 """Share of a batch's rows that may break an expectation before the batch is quarantined."""
@@ -106,11 +107,7 @@ def _bad_rows(expectation: Expectation, table: pa.Table) -> pa.ChunkedArray:
 
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    if pa.types.is_string_view(column.type):  # Arrow cannot look these up in a list
-        return column.cast(pa.large_string())
-    return pc.run_end_decode(column) if pa.types.is_run_end_encoded(column.type) else column
+    return without_views(decode(column))
 
 
 def _outside(column: pa.ChunkedArray, expected: Between) -> pa.ChunkedArray:

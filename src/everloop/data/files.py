@@ -23,6 +23,10 @@ _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
     ".csv": pacsv.read_csv,
     ".jsonl": pajson.read_json,
 }
+_WRITERS: Mapping[str, Callable[[pa.Table, Path], object]] = {
+    ".parquet": pq.write_table,
+    ".csv": pacsv.write_csv,
+}
 
 
 def append_file(workspace: Workspace, dataset: Dataset, path: Path, *, key: str | None = None) -> Batch:
@@ -71,6 +75,22 @@ def read_file(path: Path) -> pa.Table:
         raise InvalidInput(f"{path} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}.") from None
+
+
+def write_file(rows: pa.Table, path: Path) -> None:
+    """Write rows to a file, by its ending; one that is there is replaced."""
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise InvalidInput(
+            f"{path}: rows cannot be written to such a file.",
+            next_step=f"end its name with {' or '.join(_WRITERS)}.",
+        )
+    try:
+        writer(rows, path)
+    except pa.ArrowException as error:
+        raise InvalidInput(
+            f"{path} cannot hold these rows: {error}.", next_step="write them to a .parquet file."
+        ) from None
 
 
 def _widened(rows: pa.Table, path: Path, known: pa.Schema | None) -> pa.Table:

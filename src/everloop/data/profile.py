@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
+from everloop.storage.columns import decode, is_encoded, is_moment, is_number, is_text, without_views
 
 MOST_VALUES = 1_000
 """Distinct values of a category that are counted one by one; the rest is `other`."""
@@ -189,12 +190,10 @@ def _sum_up(name: str, column: pa.ChunkedArray, edges: tuple[float, ...]) -> Col
         if edges:  # it has been a number before, and the next profile looks here for its edges
             return _numbers(column.cast(pa.float64()), _checked(name, edges))
         return ColumnProfile(kind=Kind.EMPTY, rows=len(column), nulls=len(column))
-    if pa.types.is_dictionary(type):
-        if is_text(type.value_type):
-            return _encoded_texts(column)
-        return _sum_up(name, column.cast(type.value_type), edges)
-    if pa.types.is_run_end_encoded(type):
-        return _sum_up(name, pc.run_end_decode(column), edges)
+    if pa.types.is_dictionary(type) and is_text(type.value_type):
+        return _encoded_texts(column)
+    if is_encoded(type):
+        return _sum_up(name, decode(column), edges)
     if pa.types.is_boolean(type):
         return _booleans(column)
     if is_text(type):
@@ -204,27 +203,6 @@ def _sum_up(name: str, column: pa.ChunkedArray, edges: tuple[float, ...]) -> Col
     if is_moment(type):
         return _times(column)
     return ColumnProfile(kind=Kind.OTHER, rows=len(column), nulls=column.null_count)
-
-
-def is_text(type: pa.DataType) -> bool:
-    """Is it one of Arrow's text types?"""
-    return bool(pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type))
-
-
-def is_number(type: pa.DataType) -> bool:
-    """Does it hold values that can be added and averaged?"""
-    of_type = pa.types
-    return bool(
-        of_type.is_integer(type)
-        or of_type.is_floating(type)
-        or of_type.is_decimal(type)
-        or of_type.is_duration(type)
-    )
-
-
-def is_moment(type: pa.DataType) -> bool:
-    """Is it a date, a time of day or an instant?"""
-    return bool(pa.types.is_date(type) or pa.types.is_time(type) or pa.types.is_timestamp(type))
 
 
 def _checked(name: str, edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -330,9 +308,7 @@ def _booleans(column: pa.ChunkedArray) -> ColumnProfile:
 
 
 def _texts(column: pa.ChunkedArray) -> ColumnProfile:
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())
-    counted = pc.value_counts(pc.drop_null(column))
+    counted = pc.value_counts(pc.drop_null(without_views(column)))
     return _few_or_many(len(column), counted.field("values"), counted.field("counts"))
 
 

@@ -1,13 +1,13 @@
 """What a dataset's columns are called and which types they have, and where a batch differs from that."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from difflib import get_close_matches
 
 import pyarrow as pa
 
-from everloop.data.profile import is_text, refuse_duplicates
+from everloop.data.profile import refuse_duplicates
 from everloop.records.data import DataColumn, DataVerdict, Finding, Schema
+from everloop.storage.columns import is_binary, is_text, value_type
 
 NULL = "null"
 """The type of a column that has never had a value."""
@@ -34,9 +34,7 @@ def type_name(type: pa.DataType) -> str:
     >>> type_name(pa.dictionary(pa.int32(), pa.large_string())), type_name(pa.timestamp("ms", "UTC"))
     ('string', 'timestamp[tz=UTC]')
     """
-    of_type = pa.types
-    if of_type.is_dictionary(type) or of_type.is_run_end_encoded(type):
-        return type_name(type.value_type)
+    of_type, type = pa.types, value_type(type)
     if is_text(type):
         return "string"
     if of_type.is_timestamp(type):
@@ -47,7 +45,7 @@ def type_name(type: pa.DataType) -> str:
         return "time"
     if of_type.is_duration(type):
         return "duration"
-    if of_type.is_binary(type) or of_type.is_large_binary(type) or of_type.is_binary_view(type):
+    if is_binary(type):
         return "binary"
     return _nested_name(type)
 
@@ -85,20 +83,6 @@ def differences(schema: Schema, other: Schema) -> tuple[Finding, ...]:
         if was.type != now.type and NULL not in (was.type, now.type)
     )
     return (*missing, *added, *mistyped)
-
-
-def refine(schema: Schema, other: Schema) -> Schema:
-    """The same schema with the types that only `other` knows filled in.
-
-    >>> refine(infer(pa.table({"gust": [None]})), infer(pa.table({"gust": [21.5]}))).columns[0].type
-    'double'
-    """
-    types = {column.name: column.type for column in other.columns}
-    columns = (
-        replace(column, type=types.get(column.name, NULL)) if column.type == NULL else column
-        for column in schema.columns
-    )
-    return Schema(columns=tuple(columns))
 
 
 def _missing(column: DataColumn, unexpected: Iterable[str]) -> Finding:

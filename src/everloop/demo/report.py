@@ -25,7 +25,7 @@ from everloop.models.model import Model
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.watch import champions_rows
 from everloop.records.data import DataVerdict
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.records.models import CHAMPION
 from everloop.records.serving import RolloutState
 from everloop.registry.aliases import find_alias
@@ -268,17 +268,17 @@ def _told(event: Event) -> str | None:
     """An event in a few words; None when the table does not need it."""
     data = event.data
     because = str(data.get("because") or "")
-    if event.short_type in ("trigger.started", "trigger.coalesced"):
+    if event.short_type in (EventType.TRIGGER_STARTED, EventType.TRIGGER_COALESCED):
         return f"{data.get('kind')}: {_few_words(str(data.get('kind')), str(data.get('reason')))}"
-    if event.short_type == "model.registered" and data.get("gate") == "refused":
+    if event.short_type == EventType.MODEL_REGISTERED and data.get("gate") == "refused":
         return f"{event.subject} refused by its gate"
-    texts = {
-        "data.stopped": f"stop: {event.subject} {because}",
-        "data.quarantined": f"quarantine: {event.subject} {because.split('; dewp')[0]}",
-        "run.resumed": "the next worker resumed the run",
-        "rollout.promoted": f"{event.subject} promoted",
-        "rollout.rolled_back": f"{event.subject} ROLLED BACK: {because.split(';')[0].removeprefix('fail: ')}",
-        "rollout.inconclusive": f"{event.subject} inconclusive: {because}",
+    texts: dict[str, str] = {
+        EventType.DATA_STOPPED: f"stop: {event.subject} {because}",
+        EventType.DATA_QUARANTINED: f"quarantine: {event.subject} {because.split('; dewp')[0]}",
+        EventType.RUN_RESUMED: "the next worker resumed the run",
+        EventType.ROLLOUT_PROMOTED: f"{event.subject} promoted",
+        EventType.ROLLOUT_ROLLED_BACK: f"{event.subject} ROLLED BACK: {because.split(';')[0].removeprefix('fail: ')}",
+        EventType.ROLLOUT_INCONCLUSIVE: f"{event.subject} inconclusive: {because}",
     }
     return texts.get(event.short_type)
 

@@ -31,10 +31,9 @@ from everloop.metadata.runs import get_run, list_runs
 from everloop.metadata.steps import list_steps
 from everloop.models.model import Model
 from everloop.models.saving import load_model
-from everloop.pipelines.engine import silent
 from everloop.pipelines.worker import Worker
 from everloop.project.examples import copy_example
-from everloop.project.opening import Opened, opened
+from everloop.project.opening import Project, open_project
 from everloop.records.data import Batch
 from everloop.records.runs import Run, RunState
 from everloop.registry.versions import get_version
@@ -62,7 +61,7 @@ def play(folder: Path, *, json_file: Path | None, months: int = 12) -> Year:
         stage.say("reading a year of flights")
         world = World.load()
         clock = _prepare(folder)
-        here = stack.enter_context(opened(folder))
+        here = stack.enter_context(open_project(folder))
         play = _Play(here=here, clock=clock, world=world, stage=stage, stack=stack, months=months)
         lived = [play.month(number) for number in range(1, months + 1)]
         year = summarise(
@@ -101,7 +100,7 @@ def _noon_after(midnight: datetime) -> datetime:
 class _Play:
     """The world's clockwork. It hands over data, requests and labels; what follows is everloop's doing."""
 
-    here: Opened
+    here: Project
     clock: FileClock
     world: World
     stage: Stage
@@ -121,8 +120,8 @@ class _Play:
 
     def __post_init__(self) -> None:
         self.controller = self.here.controller()
-        self.worker = self.here.worker(silent)
-        self.project = sys.modules[self.here.project.settings.module]
+        self.worker = self.here.worker()
+        self.project = sys.modules[self.here.settings.module]
         self.stack.callback(self.worker.close)
 
     @property
@@ -240,7 +239,7 @@ class _Play:
         """The world waits until the server has put the wanted traffic into effect."""
         if self.client is None:
             return
-        name = self.here.project.endpoint(None).name
+        name = self.here.declarations.endpoint(None).name
         for _ in range(3_000):
             with self.here.workspace.database.read() as tx:
                 traffic = read_traffic(tx, name)
@@ -255,16 +254,14 @@ class _Play:
         self._look(kill=False)
         with self.here.workspace.database.read() as tx:
             first = get_version(tx, "late", 1)
-        self.frozen = load_model(
-            self.here.workspace.blobs, first.digest, trust=self.here.project.settings.trust
-        )
-        url = self.stack.enter_context(server_process(self.here.project.settings.root, "late"))
+        self.frozen = load_model(self.here.workspace.blobs, first.digest, trust=self.here.settings.trust)
+        url = self.stack.enter_context(server_process(self.here.settings.root, "late"))
         self.client = Client(url, "late", first.signature)
         self.stack.callback(self.client.close)
         self._wait_for_server()
 
     def _start(self, reason: str, given: dict[str, str]) -> None:
-        pipeline = self.here.project.pipeline("keep_fresh")
+        pipeline = self.here.declarations.pipeline("keep_fresh")
         with self.here.workspace.database.write() as tx:
             run_on_demand(
                 tx,
@@ -274,6 +271,7 @@ class _Play:
                 who="demo",
                 reason=reason,
                 key=self.clock().isoformat(),
+                register=True,  # the leak has params of its own, and somebody who insists on it
             )
 
     # ---- what the world hands over at the end of a month, and what is planted
@@ -292,7 +290,7 @@ class _Play:
         self._append("weather", weather, f"2013-{number:02d}")
 
     def _append(self, dataset: str, rows: pa.Table, key: str) -> Batch:
-        batch = append(self.here.workspace, self.here.project.dataset(dataset), rows, key=key)
+        batch = append(self.here.workspace, self.here.declarations.dataset(dataset), rows, key=key)
         self.stage.say(f"{dataset} {key}: {batch.verdict.value}")
         return batch
 
@@ -322,7 +320,7 @@ class _Play:
             "worker",
             "--once",
             "--project",
-            str(self.here.project.settings.root),
+            str(self.here.settings.root),
         ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
             while not self._is_training(waiting[0].id):

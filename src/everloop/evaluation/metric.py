@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from everloop.errors import InvalidInput, shown
 from everloop.evaluation.records import Estimate
-from everloop.records.datasets import NAME
 from everloop.records.models import Task
+from everloop.records.names import NAME
 
 if TYPE_CHECKING:
     import numpy.typing as npt

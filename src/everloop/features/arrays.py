@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput, Unsupported
+from everloop.storage.columns import decode, is_binary, is_text, without_views
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -25,9 +26,6 @@ UNKNOWN = -1
 
 _LONGEST = 2**63 - 1
 
-# Arrow cannot take single values from these.
-_DETOURS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-
 
 def column(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
     """The one column of that name."""
@@ -38,11 +36,6 @@ def column(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
             f"{where}: the table has {has} {name!r}.", next_step=f"it has {', '.join(table.column_names)}."
         )
     return table.column(places[0])
-
-
-def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same values without dictionary encoding."""
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 def unit_of(columns: Sequence[pa.ChunkedArray]) -> Unit:
@@ -101,9 +94,9 @@ def flat(values: pa.ChunkedArray) -> Ints:
 def taken(values: pa.ChunkedArray, rows: Ints, where: str) -> pa.ChunkedArray:
     """The values of these rows in the same type, null for the row -1."""
     places = pa.array(rows, mask=rows == UNKNOWN)
-    wide = _DETOURS.get(values.type)
+    wide = without_views(values)
     try:
-        return values.take(places) if wide is None else values.cast(wide).take(places).cast(values.type)
+        return values.take(places) if wide is values else wide.take(places).cast(values.type)
     except pa.ArrowNotImplementedError as error:
         raise Unsupported(f"{where}: {error}.", next_step="cast it to a plain type.") from error
 
@@ -114,7 +107,7 @@ def codes(
     """Join keys of a source's rows and of the rows that ask as small whole numbers: equal numbers, equal keys."""
     joined: Ints | None = None
     for left, right, name in zip(rows, asked, names, strict=True):
-        part = _codes(_together(plain(left), plain(right), f"{where}: join key {name!r}"))
+        part = _codes(_together(decode(left), decode(right), f"{where}: join key {name!r}"))
         joined = part if joined is None else _paired(joined, part)
     if joined is None:
         raise InvalidInput(f"{where}: there is no join key.")
@@ -170,14 +163,9 @@ def _wide(kind: pa.DataType, where: str) -> pa.DataType:
     """The type that equal values of related types share."""
     if pa.types.is_integer(kind):
         return pa.uint64() if kind == pa.uint64() else pa.int64()
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         return pa.large_string()
-    if (
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or kind == pa.binary_view()
-    ):
+    if is_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.large_binary()
     if pa.types.is_floating(kind) or pa.types.is_nested(kind):
         raise InvalidInput(

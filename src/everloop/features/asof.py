@@ -15,6 +15,7 @@ from everloop.features.asked import Asked
 from everloop.features.timeline import Questions, Timeline
 from everloop.features.views import Aggregate, FeatureView, Function
 from everloop.features.windows import Values, Window
+from everloop.storage.columns import decode
 
 Columns: TypeAlias = "dict[str, pa.Array | pa.ChunkedArray]"
 
@@ -134,7 +135,7 @@ def _values(view: FeatureView, source: pa.Table, timeline: Timeline, name: str |
         rows = len(timeline.source_rows)
         return Values(numbers=np.ones(rows, np.int64), there=np.ones(rows, np.bool_))
     where = f"{_where(view)}: column {name!r}"
-    values = arrays.plain(arrays.column(source, name, where))
+    values = decode(arrays.column(source, name, where))
     functions = {aggregate.function for aggregate in view.aggregates if aggregate.column == name}
     there = arrays.valid(values)[timeline.source_rows]
     if functions == {Function.COUNT}:  # anything can be counted, texts too

@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from everloop.errors import InvalidInput
-from everloop.records.datasets import NAME, Dataset
+from everloop.records.datasets import Dataset
 from everloop.records.json import Json
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
     from everloop.features.history import History
+from everloop.records.names import check_name
 
 _NO_TIME = timedelta(0)
 
@@ -91,7 +92,7 @@ class Aggregate:
                 f"{where}: over={self.over!r} is no window.", next_step="give a timedelta above zero."
             )
         if self.name is not None:
-            _name(self.name, "a feature")
+            check_name(self.name, "a feature")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -185,8 +186,8 @@ class FeatureView:
         }
 
     def _check_names(self) -> None:
-        _name(self.name, "a feature view")
-        _name(self.source, "a dataset")
+        check_name(self.name, "a feature view")
+        check_name(self.source, "a dataset")
         if not self.join_key:
             raise InvalidInput(f"View {self.name!r} has no join key.", next_step="name the entity's column.")
         for column in (*self.join_key, *self.columns):
@@ -283,7 +284,7 @@ class FeatureService:
         return {"name": self.name, "views": [view.definition() for view in self.views]}
 
     def _check(self) -> None:
-        _name(self.name, "a feature service")
+        check_name(self.name, "a feature service")
         for view in self.views:
             if not isinstance(view, FeatureView):
                 raise InvalidInput(f"Service {self.name!r}: {view!r} is no feature view.")
@@ -366,14 +367,6 @@ def _function(word: str) -> Function:
         raise InvalidInput(
             f"there is no aggregate {word!r}.", next_step=f"use one of {', '.join(Function)}."
         ) from None
-
-
-def _name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} is no name for {what}.",
-            next_step="use lower-case letters, digits and _, a letter first.",
-        )
 
 
 def _column(name: str, where: str) -> None:

@@ -21,7 +21,7 @@ from everloop.monitoring.watch import look
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
 from everloop.records.runs import Run
-from everloop.rollout.controller import reconcile
+from everloop.rollout.controller import settle
 from everloop.rollout.endpoint import Endpoint
 from everloop.storage.workspace import Workspace
 
@@ -81,7 +81,7 @@ class Controller:
         for monitor in self.monitors:
             yield partial(look, self.workspace, monitor)
         for endpoint in self.endpoints:
-            yield partial(_settle, self.workspace, endpoint)
+            yield partial(settle, self.workspace, endpoint)
         for triggers in self.triggers:
             yield partial(self._fire, triggers)
 
@@ -131,11 +131,6 @@ def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
                 f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
                 next_step=f"it reads {', '.join(read) or 'nothing'}.",
             )
-
-
-def _settle(workspace: Workspace, endpoint: Endpoint) -> None:
-    while reconcile(workspace, endpoint):
-        pass
 
 
 def _joins_the_start(firing: Firing) -> bool:

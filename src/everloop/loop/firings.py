@@ -14,6 +14,7 @@ from everloop.loop.decisions import Decision, Firing
 from everloop.loop.triggers import ON_DEMAND
 from everloop.metadata.runs import request_run
 from everloop.pipelines.pipeline import Pipeline
+from everloop.records.events import EventType
 from everloop.records.json import Json, JsonObject
 from everloop.records.runs import Run
 from everloop.storage import ledger
@@ -96,7 +97,7 @@ def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
     ledger.append(
         tx,
         workspace.event(
-            f"trigger.{firing.decision.value}",
+            EventType(f"trigger.{firing.decision.value}"),
             f"/triggers/{firing.pipeline}/{firing.kind}",
             firing.pipeline,
             told,

@@ -15,7 +15,7 @@ from everloop.loop.firings import known_keys, list_firings
 from everloop.loop.situation import FRESHENS
 from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
 from everloop.records.data import Batch, DataVerdict
-from everloop.records.events import Event
+from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
 from everloop.storage import ledger
 from everloop.storage.schema import events, run_datasets, runs
@@ -60,7 +60,7 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     for rule in triggers.rules:
         if isinstance(rule, Schedule):
             told = {"schedule": rule.cron, "zone": rule.timezone}
-            kind, source = "trigger.watched", _source(triggers.pipeline)
+            kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
             ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
 
 

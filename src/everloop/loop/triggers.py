@@ -15,6 +15,7 @@ from everloop.errors import InvalidInput
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
+from everloop.records.events import EventType
 
 ON_DEMAND = "on_demand"
 _LONGEST_NAME = 80
@@ -58,7 +59,7 @@ class Decay:
 
     monitor: str
     kind: ClassVar[str] = "decay"
-    event: ClassVar[str] = "performance.decayed"
+    event: ClassVar[EventType] = EventType.PERFORMANCE_DECAYED
 
     @property
     def name(self) -> str:
@@ -72,7 +73,7 @@ class Drift:
 
     monitor: str
     kind: ClassVar[str] = "drift"
-    event: ClassVar[str] = "drift.detected"
+    event: ClassVar[EventType] = EventType.DRIFT_DETECTED
 
     @property
     def name(self) -> str:

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from everloop.errors import Conflict, NotFound
 from everloop.metadata.runs import get_run
+from everloop.records.names import find_reference
 from everloop.storage.schema import (
     alias_history,
+    aliases,
     batches,
     model_versions,
     predictions,
@@ -19,8 +21,6 @@ from everloop.storage.schema import (
     run_models,
     step_artifacts,
 )
-
-_VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_-]*)@(?P<version>\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Lineage:
 
 
 def lineage(tx: Connection, thing: str) -> Lineage:
-    """The lineage of a run (id or a part of it), `model@3`, `dataset@7`, a dataset, a prediction or an artifact's digest."""
+    """The lineage of a run, `model@3`, `model@champion`, `dataset@7`, a dataset, a prediction or an artifact."""
     for look in (_of_versioned, _of_dataset, _of_prediction, _of_artifact):
         found = look(tx, thing)
         if found is not None:
@@ -60,11 +60,18 @@ def lineage(tx: Connection, thing: str) -> Lineage:
 
 
 def _of_versioned(tx: Connection, thing: str) -> Lineage | None:
-    match = _VERSIONED.fullmatch(thing)
-    if match is None:
+    meant = find_reference(thing)
+    if meant is None:
         return None
-    name, version = match["name"], int(match["version"])
-    return _of_model(tx, name, version) or _of_dataset_version(tx, name, version)
+    version = meant.version if meant.alias is None else _version_of(tx, meant.name, meant.alias)
+    if version is None:
+        return None
+    return _of_model(tx, meant.name, version) or _of_dataset_version(tx, meant.name, version)
+
+
+def _version_of(tx: Connection, model: str, alias: str) -> int | None:
+    query = select(aliases.c.version).where(aliases.c.model == model, aliases.c.alias == alias)
+    return tx.execute(query).scalar_one_or_none()
 
 
 def _of_model(tx: Connection, name: str, version: int) -> Lineage | None:

@@ -50,9 +50,14 @@ def who() -> str:
 
 def sources_digest(root: Path) -> str:
     """The digest alone, which asks git for nothing."""
-    files = _python_files(root, set())
-    lines = [f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in sorted(files)]
+    files = python_files(root)
+    lines = [f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in files]
     return digest("\n".join(lines).encode())
+
+
+def python_files(root: Path) -> list[Path]:
+    """Every Python file of the project; environments and folders with a dot are none of it."""
+    return sorted(_python_files(root, set()))
 
 
 def _python_files(folder: Path, seen: set[Path]) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict, NotFound
 from everloop.records.data import DatasetPin
+from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
 from everloop.storage import ledger
@@ -24,6 +25,12 @@ from everloop.storage.schema import (
     steps,
 )
 from everloop.storage.workspace import Workspace
+
+_ENDS = {
+    RunState.COMPLETE: EventType.RUN_COMPLETED,
+    RunState.FAIL: EventType.RUN_FAILED,
+    RunState.ABORT: EventType.RUN_ABORTED,
+}
 
 
 def request_run(
@@ -71,7 +78,7 @@ def request_run(
     if data:
         asked = [{"run_id": fresh.id, "dataset": name, "version": version} for name, version in data.items()]
         tx.execute(insert(run_pins), asked)
-    _tell(tx, workspace, fresh, "run.requested", {"trigger": trigger, "reason": reason})
+    _tell(tx, workspace, fresh, EventType.RUN_REQUESTED, {"trigger": trigger, "reason": reason})
     return fresh
 
 
@@ -109,7 +116,7 @@ def claim_run(
         tx,
         workspace,
         claimed,
-        "run.resumed" if resumed else "run.started",
+        EventType.RUN_RESUMED if resumed else EventType.RUN_STARTED,
         {"worker": worker, "epoch": claimed.epoch},
     )
     return claimed
@@ -171,8 +178,7 @@ def end_run(
         run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=told
     )
     _update(tx, ended, "state", "ended_at", "seconds", "error")
-    kinds = {RunState.COMPLETE: "run.completed", RunState.FAIL: "run.failed", RunState.ABORT: "run.aborted"}
-    _tell(tx, workspace, ended, kinds[state], {"error": told})
+    _tell(tx, workspace, ended, _ENDS[state], {"error": told})
     return ended
 
 
@@ -274,7 +280,7 @@ def _update(tx: Connection, run: Run, *names: str) -> None:
     tx.execute(update(runs).where(runs.c.id == run.id).values(**{name: getattr(run, name) for name in names}))
 
 
-def _tell(tx: Connection, workspace: Workspace, run: Run, kind: str, data: Mapping[str, Json]) -> None:
+def _tell(tx: Connection, workspace: Workspace, run: Run, kind: EventType, data: Mapping[str, Json]) -> None:
     # The epoch makes a repeat of the same news the same event.
     event = workspace.event(
         kind, f"/pipelines/{run.pipeline}", run.id, data, id=f"{kind}-{run.id}-{run.epoch}"

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.metadata.runs import check_epoch
+from everloop.records.events import EventType
 from everloop.records.runs import ArtifactRef, Run, RunState, StepRun
 from everloop.storage import ledger
 from everloop.storage.codec import number, storable_text
@@ -52,7 +53,7 @@ def end_step(tx: Connection, workspace: Workspace, run: Run, step: StepRun) -> N
     _link(tx, workspace, step, "input", step.inputs)
     _link(tx, workspace, step, "output", step.outputs)
     _measure(tx, run, step.step, step.metrics)
-    kind = "step.completed" if step.state is RunState.COMPLETE else "step.failed"
+    kind = EventType.STEP_COMPLETED if step.state is RunState.COMPLETE else EventType.STEP_FAILED
     told = {"step": step.step, "cached_from": step.cached_from, "error": error}
     id = f"{kind}-{run.id}-{step.step}-{run.epoch}"
     ledger.append(tx, workspace.event(kind, f"/pipelines/{run.pipeline}", run.id, told, id=id))

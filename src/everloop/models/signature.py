@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
 from everloop.records.models import Datatype, Field, Signature, Task
+from everloop.storage.columns import decode, is_text
 
 _MOST_CATEGORIES = 10_000
 
@@ -115,20 +116,14 @@ def _numbers(field: Field, column: pa.ChunkedArray) -> np.ndarray:
 
 def _plain(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column without its encoding: numbers, booleans, text or nothing but nulls."""
+    column, types = decode(column), pa.types
     kind = column.type
-    types = pa.types
-    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _plain(name, pc.cast(column, kind.value_type))
-    if types.is_large_string(kind) or types.is_string_view(kind):
+    if is_text(kind):
         return pc.cast(column, pa.string())
     if types.is_float16(kind):
         return pc.cast(column, pa.float32())
     if not (
-        types.is_boolean(kind)
-        or types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_string(kind)
-        or types.is_null(kind)
+        types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)
     ):
         raise InvalidInput(
             f"{name} is of type {kind}; a model takes numbers, booleans and text.",

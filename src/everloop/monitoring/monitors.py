@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import Metric, get_metric
-from everloop.records.datasets import NAME
+from everloop.records.names import check_name
 
 
 class Watched(Protocol):
@@ -60,7 +60,7 @@ class PerformanceMonitor:
         maturity: timedelta = timedelta(days=1),
         min_labels: int = 200,
     ) -> None:
-        _check_name(name)
+        check_name(name, "a monitor")
         if not worse_by >= 0:
             raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
         _check_spans(name, window, maturity, min_labels=min_labels)
@@ -113,7 +113,7 @@ class DriftMonitor:
         alarm_on: str | Sequence[str] = (),
         ignore: str | Sequence[str] = (),
     ) -> None:
-        _check_name(name)
+        check_name(name, "a monitor")
         if not 0 < effect < 1:
             raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
         if not deviations > 0:
@@ -137,13 +137,6 @@ class DriftMonitor:
 
 
 Monitor = PerformanceMonitor | DriftMonitor
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or len(name) > 100:
-        raise InvalidInput(
-            f"{name!r} cannot name a monitor; use up to 100 small letters, digits and _, a letter first."
-        )
 
 
 def _check_spans(name: str, window: timedelta, maturity: timedelta, **fewest: int) -> None:

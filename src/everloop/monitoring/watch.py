@@ -19,6 +19,7 @@ from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance, reference
 from everloop.monitoring.reference import evaluated_rows, find_evaluation, training_profile
+from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -36,7 +37,10 @@ _ARROW = {
     Datatype.FP64: pa.float64(),
     Datatype.BYTES: pa.string(),
 }
-_EVENTS = {PerformanceMonitor.kind: "performance.decayed", DriftMonitor.kind: "drift.detected"}
+_EVENTS = {
+    PerformanceMonitor.kind: EventType.PERFORMANCE_DECAYED,
+    DriftMonitor.kind: EventType.DRIFT_DETECTED,
+}
 OK, ALARM, UNKNOWN = "ok", "alarm", "unknown"
 
 

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import everloop
 from everloop.errors import Conflict, ProjectError
 
 _LEFT_OUT = ("__pycache__", ".everloop", ".*_cache", "*.part")
@@ -19,7 +18,7 @@ def copy_example(name: str, folder: Path) -> None:
 
 
 def _examples() -> Path:
-    package = Path(everloop.__file__).parent
+    package = Path(__file__).parents[1]
     for place in (package / "examples", package.parents[1] / "examples"):
         if place.is_dir():
             return place

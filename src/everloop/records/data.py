@@ -18,6 +18,11 @@ class DataVerdict(StrEnum):
         """0 for pass up to 3 for stop."""
         return list(DataVerdict).index(self)
 
+    @property
+    def keeps_out(self) -> bool:
+        """Whether a batch with this verdict stays out of its dataset."""
+        return self in (DataVerdict.QUARANTINE, DataVerdict.STOP)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from everloop.errors import InvalidInput
+from everloop.records.names import check_name
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 Number: TypeAlias = int | float
 Level: TypeAlias = bool | int | float | str
@@ -214,11 +213,7 @@ class Dataset:
         return tuple(dict.fromkeys((*self.keys, *times, *expected)))
 
     def _check(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise InvalidInput(
-                f"{self.name!r} is no name for a dataset.",
-                next_step="use lower-case letters, digits and _, a letter first.",
-            )
+        check_name(self.name, "a dataset")
         for column in (*self.keys, self.event_time, self.created_time):
             if column is not None:
                 _column(column)

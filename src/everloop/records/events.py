@@ -3,10 +3,44 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from everloop.records.json import Json
 
 TYPE_PREFIX = "io.everloop."
+"""Goes before every type, in the ledger and on the wire."""
+
+
+class EventType(StrEnum):
+    """Everything that the ledger can tell of; a new kind of news is a line here."""
+
+    DATA_ARRIVED = "data.arrived"
+    DATA_CHANGED = "data.changed"
+    DATA_QUARANTINED = "data.quarantined"
+    DATA_STOPPED = "data.stopped"
+    TRIGGER_WATCHED = "trigger.watched"
+    TRIGGER_WAITING = "trigger.waiting"
+    TRIGGER_STARTED = "trigger.started"
+    TRIGGER_COALESCED = "trigger.coalesced"
+    TRIGGER_ANSWERED = "trigger.answered"
+    RUN_REQUESTED = "run.requested"
+    RUN_STARTED = "run.started"
+    RUN_RESUMED = "run.resumed"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_ABORTED = "run.aborted"
+    STEP_COMPLETED = "step.completed"
+    STEP_FAILED = "step.failed"
+    MODEL_REGISTERED = "model.registered"
+    CHAMPION_CHANGED = "champion.changed"
+    CHALLENGER_CHANGED = "challenger.changed"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_STEPPED = "rollout.stepped"
+    ROLLOUT_PROMOTED = "rollout.promoted"
+    ROLLOUT_ROLLED_BACK = "rollout.rolled_back"
+    ROLLOUT_INCONCLUSIVE = "rollout.inconclusive"
+    PERFORMANCE_DECAYED = "performance.decayed"
+    DRIFT_DETECTED = "drift.detected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

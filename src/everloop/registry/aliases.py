@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, delete, func, select
 
 from everloop.errors import Conflict, InvalidInput, NotFound, Refused
+from everloop.records.events import EventType
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.registry.versions import get_version
 from everloop.storage import ledger
@@ -35,6 +36,16 @@ def move_alias(
     tx.execute(
         aliases.insert().values(model=model, alias=alias, version=version, epoch=move.epoch, gate="passed")
     )
+    return move
+
+
+def promote(
+    tx: Connection, workspace: Workspace, *, model: str, version: int, who: str, why: str
+) -> AliasMove | None:
+    """Make a version champion; None when it is. Nobody is challenger of oneself, so that alias is taken from it."""
+    move = move_alias(tx, workspace, model=model, alias=CHAMPION, version=version, who=who, why=why)
+    if find_alias(tx, model, CHALLENGER) == version:
+        drop_alias(tx, workspace, model=model, alias=CHALLENGER, who=who, why="it became champion")
     return move
 
 
@@ -112,7 +123,9 @@ def _record_move(
     )
     tx.execute(alias_history.insert().values(**{name: getattr(move, name) for name in move.__slots__}))
     told = {"alias": alias, "version": version, "previous": previous, "who": who, "why": why}
-    event = workspace.event(f"{alias}.changed", f"/models/{model}", model, told, id=f"{alias}-{epoch}")
+    event = workspace.event(
+        EventType(f"{alias}.changed"), f"/models/{model}", model, told, id=f"{alias}-{epoch}"
+    )
     if not ledger.append(tx, event):
         raise Conflict(
             f"{alias} of {model} was moved by somebody else at the same moment.", next_step="try again."

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from everloop.errors import InvalidInput
 from everloop.records.checks import Check
 from everloop.records.models import CHALLENGER, CHAMPION
+from everloop.records.names import MODEL_NAME, check_name
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
     from everloop.models.model import Model
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,10 +42,7 @@ class RegisteredModel:
     carry an alias."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise InvalidInput(
-                f"{self.name!r} cannot name a model; use small letters, digits, - and _, a letter first."
-            )
+        check_name(self.name, "a model", pattern=MODEL_NAME)
         if self.gate is not None and not isinstance(self.gate, Check):
             raise InvalidInput(
                 f"the gate of model {self.name} is {self.gate!r}, which is no check.",

@@ -7,6 +7,7 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.errors import NotFound
 from everloop.records.checks import CheckResult
+from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.models import ModelVersion, Signature
 from everloop.storage import ledger
@@ -48,7 +49,7 @@ def register_version(
     tx.execute(insert(model_versions).values(_row(fresh)))
     told = {"digest": digest, "run": run_id, "gate": _gate(gate)}
     ledger.append(
-        tx, workspace.event("model.registered", f"/models/{model}", fresh.name, told, id=fresh.name)
+        tx, workspace.event(EventType.MODEL_REGISTERED, f"/models/{model}", fresh.name, told, id=fresh.name)
     )
     return fresh
 

@@ -14,10 +14,11 @@ from everloop.evaluation.measure import bounded_losses
 from everloop.evaluation.metric import Metric
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.records.checks import CheckResult
+from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, Value
-from everloop.registry.aliases import drop_alias, find_alias, move_alias
+from everloop.registry.aliases import drop_alias, find_alias, promote
 from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import (
@@ -63,6 +64,12 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
             return False  # somebody else took this step while we weighed the evidence
         action(tx)
     return True
+
+
+def settle(workspace: Workspace, endpoint: Endpoint) -> None:
+    """All steps that can be taken now."""
+    while reconcile(workspace, endpoint):
+        pass
 
 
 def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
@@ -195,7 +202,7 @@ def _start(
         step_started_at=workspace.now(),
     )
     add_rollout(tx, rollout)
-    _tell(tx, workspace, rollout, "rollout.started", {"stable": traffic.stable, "canary": challenger})
+    _tell(tx, workspace, rollout, EventType.ROLLOUT_STARTED, {"stable": traffic.stable, "canary": challenger})
     begin = _first_move(endpoint, traffic)
     if isinstance(begin, Finished):
         _promote(tx, workspace, traffic, rollout, begin)
@@ -262,7 +269,7 @@ def _go_on(
     if move.step != rollout.step:
         save_rollout(tx, replace(rollout, step=move.step, step_started_at=workspace.now()))
         told: Mapping[str, Json] = {"step": move.step, "canary_percent": move.split.canary}
-        _tell(tx, workspace, rollout, "rollout.stepped", told, suffix=f"-{move.step}")
+        _tell(tx, workspace, rollout, EventType.ROLLOUT_STEPPED, told, suffix=f"-{move.step}")
     write_traffic(tx, replace(traffic, generation=traffic.generation + 1))
 
 
@@ -270,9 +277,7 @@ def _promote(tx: Connection, workspace: Workspace, traffic: Traffic, rollout: Ro
     """Alias, traffic, rollout and event in one transaction: the world sees all of it or none."""
     why = f"rollout {rollout.id}: {end.verdict.because}"
     model, version = rollout.model, rollout.canary
-    move_alias(tx, workspace, model=model, alias=CHAMPION, version=version, who=WHO, why=why)
-    if find_alias(tx, model, CHALLENGER) == version:
-        drop_alias(tx, workspace, model=model, alias=CHALLENGER, who=WHO, why="it became champion")
+    promote(tx, workspace, model=model, version=version, who=WHO, why=why)
     _close(tx, workspace, rollout, RolloutState.PROMOTED, end.verdict, end.numbers)
     write_traffic(tx, _resting(traffic, version))
 
@@ -288,7 +293,7 @@ def _close(
     ended = replace(rollout, state=state, ended_at=workspace.now(), verdict=verdict, observed=dict(numbers))
     save_rollout(tx, ended)
     told = {"stable": rollout.stable, "canary": rollout.canary, "because": verdict.because}
-    _tell(tx, workspace, ended, f"rollout.{state.value}", told)
+    _tell(tx, workspace, ended, EventType(f"rollout.{state.value}"), told)
 
 
 def _resting(traffic: Traffic, stable: int | None) -> Traffic:
@@ -306,7 +311,7 @@ def _tell(
     tx: Connection,
     workspace: Workspace,
     rollout: Rollout,
-    kind: str,
+    kind: EventType,
     data: Mapping[str, Json],
     suffix: str = "",
 ) -> None:

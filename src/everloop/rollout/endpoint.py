@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from everloop.errors import InvalidInput
-from everloop.records.datasets import NAME
+from everloop.records.names import NAME
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 

@@ -13,11 +13,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from everloop.errors import Corrupted, InvalidInput, NotFound, Unsupported
+from everloop.records.names import check_name
 from everloop.storage.codec import digest_of
+from everloop.storage.columns import is_binary, is_text, value_type
 from everloop.storage.durable import fresh_name, keep, make_folder, sync
 
 _BATCH = "everloop.batch"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _MISREAD = re.compile(r"[\[\]\\#?]|%[0-9A-Fa-f]{2}")  # what Delta takes for its own in a folder's name
 # By default Delta deletes commits older than 30 days at every hundredth one, and with them their versions.
 _KEEP_ALL = {"delta.enableExpiredLogCleanup": "false"}
@@ -168,10 +169,7 @@ class Tables:
             return None
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise InvalidInput(
-                f"{name!r} cannot name a dataset; use small letters, digits and _, a letter first."
-            )
+        check_name(name, "a dataset")
         return self.folder / name
 
 
@@ -229,12 +227,10 @@ def _storable(rows: pa.Table) -> pa.Table:
 
 
 def _storable_type(kind: pa.DataType) -> pa.DataType:
-    kinds = pa.types
-    if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
-        return _storable_type(kind.value_type)
-    if kinds.is_large_string(kind) or kinds.is_string_view(kind):
+    kind, kinds = value_type(kind), pa.types
+    if is_text(kind):
         return pa.string()
-    if kinds.is_large_binary(kind) or kinds.is_binary_view(kind) or kinds.is_fixed_size_binary(kind):
+    if is_binary(kind) or kinds.is_fixed_size_binary(kind):
         return pa.binary()
     if kinds.is_timestamp(kind):
         return pa.timestamp("us", "UTC" if kind.tz else None)

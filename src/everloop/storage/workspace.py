@@ -7,7 +7,7 @@ from pathlib import Path
 
 from everloop.clock import Clock, FileClock, system_clock
 from everloop.errors import InvalidInput
-from everloop.records.events import TYPE_PREFIX, Event
+from everloop.records.events import TYPE_PREFIX, Event, EventType
 from everloop.records.json import JsonObject
 from everloop.settings import Settings
 from everloop.storage.blobs import Blobs
@@ -36,7 +36,7 @@ class Workspace:
 
     def event(
         self,
-        kind: str,
+        kind: EventType,
         source: str,
         subject: str,
         data: JsonObject,

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.output import duration, short
+from everloop.app.output import Printer, duration, say, short
+from everloop.app.pages.data import print_batch
+from everloop.control.runs import RunListener
 from everloop.pipelines.pipeline import Pipeline
+from everloop.records.data import Batch
 from everloop.records.runs import Run, RunState, StepRun
 
 _MARKS = {RunState.COMPLETE: ("✓", "green"), RunState.FAIL: ("✗", "red"), RunState.ABORT: ("■", "yellow")}
 
 
-class RunProgress:
-    """The steps of one pipeline as they begin and end."""
+class Progress(RunListener):
+    """New batches, the run's name, and its steps as they begin and end."""
 
-    def __init__(self, console: Console, pipeline: Pipeline) -> None:
-        self._console = console
+    def __init__(self, printer: Printer, pipeline: Pipeline) -> None:
+        self.run: Run | None = None
+        """The run, once it has been asked for."""
+        self._printer = printer
         self._names = [node.name for node in pipeline.graph.nodes]
         self._steps: dict[str, StepRun] = {}
-        self._live = (
-            Live(console=console, refresh_per_second=8, transient=False) if console.is_terminal else None
-        )
+        self._console = printer.aside
+        self._live = Live(console=self._console, refresh_per_second=8) if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(
@@ -40,7 +42,18 @@ class RunProgress:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, run: Run, step: StepRun) -> None:
+    def collected(self, batch: Batch) -> None:
+        """A file of a dataset was new."""
+        self._printer.show(partial(print_batch, batch))
+
+    def requested(self, run: Run) -> None:
+        """The run has its id; from here on there are steps to be seen."""
+        self.run = run
+        self._printer.show(lambda: say((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}"))
+        if self._live is not None:
+            self._live.start()
+
+    def stepped(self, run: Run, step: StepRun, /) -> None:
         """A step began or ended."""
         self._steps[step.step] = step
         if self._live is not None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import queue
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy import func, select
 
-from everloop.app.children import Child, Mail, Said, running
-from everloop.app.output import complain, counted, err, print_event, print_json, say
-from everloop.app.stopping import Stop, Stopped, stopping
+from everloop.app.output import Printer, Reply, complain, counted, err, print_event, print_warnings, say
+from everloop.app.processes.children import Child, Mail, Said, running
+from everloop.app.processes.stopping import Stop, Stopped, stopping
 from everloop.errors import Conflict, EverloopError
 from everloop.loop.controller import Controller
-from everloop.project.opening import Opened, opened
-from everloop.records.events import Event
+from everloop.project.opening import Project, open_project
+from everloop.records.events import EventType
 from everloop.storage import ledger
 from everloop.storage.presence import Presence
 from everloop.storage.schema import events
@@ -27,36 +27,41 @@ from everloop.storage.workspace import Workspace
 
 CONTROLLER = "controller"
 WORKER = "worker"
-_QUIET = {"step.completed", "run.requested", "data.changed", "trigger.watched"}
+_QUIET = {
+    EventType.STEP_COMPLETED,
+    EventType.RUN_REQUESTED,
+    EventType.DATA_CHANGED,
+    EventType.TRIGGER_WATCHED,
+}
 """Events that others say better; `everloop events` has them."""
 
 
-def bring_up(start: Path, *, as_json: bool) -> None:
+def run_up(start: Path, printer: Printer) -> None:
     """The whole loop until stopped; a second one in the same workspace is refused."""
     mail: Mail = queue.SimpleQueue()
-    teller = _Json() if as_json else _Words()
-    with stopping(on_stop=lambda: mail.put(None)) as stop, opened(start) as here, _alone(here):
-        children = [_worker(here, mail), *_servers(here, mail)]
+    with stopping(on_stop=lambda: mail.put(None)) as stop, open_project(start) as project, _alone(project):
+        children = [_worker(project, mail), *_servers(project, mail)]
         up = _Up(
-            workspace=here.workspace,
-            controller=here.controller(),
+            workspace=project.workspace,
+            controller=project.controller(),
             children={child.name: child for child in children},
             mail=mail,
-            teller=teller,
-            seen=_last_event(here.workspace),
+            printer=printer,
+            seen=_last_event(project.workspace),
         )
-        teller.up(here)
+        record = {"type": "up", "project": project.settings.module}
+        printer.print(Reply(record, lambda: _print_up(project)))
         with running(children):
-            up.run(stop, here.project.settings.worker.poll_seconds)
-        teller.down()
+            up.run(stop, project.settings.worker.poll_seconds)
+        printer.print(Reply({"type": "stopped"}, lambda: say("stopped")))
 
 
 @contextmanager
-def _alone(here: Opened) -> Iterator[None]:
-    presence = Presence(here.workspace.database, here.workspace.folder)
+def _alone(project: Project) -> Iterator[None]:
+    presence = Presence(project.workspace.database, project.workspace.folder)
     if not presence.enter(CONTROLLER):
         raise Conflict(
-            f"the loop of {here.project.settings.root} is up already.",
+            f"the loop of {project.settings.root} is up already.",
             next_step="`everloop status` shows how it is doing; stop the other one first.",
         )
     try:
@@ -65,14 +70,14 @@ def _alone(here: Opened) -> Iterator[None]:
         presence.close()
 
 
-def _worker(here: Opened, mail: Mail) -> Child:
-    command = ["worker", "--project", str(here.project.settings.root)]
+def _worker(project: Project, mail: Mail) -> Child:
+    command = ["worker", "--project", str(project.settings.root)]
     return Child(name=WORKER, command=command, mail=mail)
 
 
-def _servers(here: Opened, mail: Mail) -> list[Child]:
+def _servers(project: Project, mail: Mail) -> list[Child]:
     """One for each endpoint, at the port of everloop.toml and the ones after it."""
-    settings, root = here.project.settings.serving, str(here.project.settings.root)
+    settings, root = project.settings.serving, str(project.settings.root)
     return [
         Child(
             name=f"server of {endpoint.name}",
@@ -86,7 +91,7 @@ def _servers(here: Opened, mail: Mail) -> list[Child]:
             ],
             mail=mail,
         )
-        for place, endpoint in enumerate(here.project.endpoints)
+        for place, endpoint in enumerate(project.declarations.endpoints)
     ]
 
 
@@ -103,7 +108,7 @@ class _Up:
     controller: Controller
     children: Mapping[str, Child]
     mail: Mail
-    teller: _Teller
+    printer: Printer
     seen: int
     """Place in the ledger up to which events were told."""
     trouble: str = field(default="")
@@ -129,13 +134,13 @@ class _Up:
         except EverloopError as error:
             trouble = str(error)
             if trouble != self.trouble:
-                self.teller.trouble(error)
+                self._tell_trouble(error)
         except Exception as error:  # noqa: BLE001 - a full disk or a database that restarts is over some day
             trouble = repr(error)
             if trouble != self.trouble:
-                self.teller.trouble(EverloopError(traceback.format_exc().rstrip()))
+                self._tell_trouble(EverloopError(traceback.format_exc().rstrip()))
         if self.trouble and not trouble:
-            self.teller.over()
+            self.printer.print(Reply({"type": "over"}, lambda: say(("that is over", "green"), to=err)))
         self.trouble = trouble
 
     def _tell_news(self) -> None:
@@ -144,7 +149,7 @@ class _Up:
         for event in news:
             self.seen = event.seq
             if event.short_type not in _QUIET:
-                self.teller.event(event)
+                self.printer.print(Reply(event, partial(print_event, event)))
 
     def _listen(self, stop: Stop, until: float) -> None:
         """Hear what the children say until it is time to look again."""
@@ -161,80 +166,43 @@ class _Up:
         child = self.children[said.child]
         if said.ended is None:
             child.proven = True
-            self.teller.said(said)
+            if said.message["type"] in _TOLD:
+                self.printer.print(Reply(said.message, partial(_TOLD[said.message["type"]], said.message)))
         elif not child.proven:
             raise Conflict(f"the {said.child} could not start.", next_step="see its reason above.")
         else:
             pause = child.fell(time.monotonic())
-            self.teller.trouble(
-                EverloopError(
-                    f"the {said.child} ended with code {said.ended}; it is started again in {pause:g} s."
-                )
-            )
+            fell = f"the {said.child} ended with code {said.ended}; it is started again in {pause:g} s."
+            self._tell_trouble(EverloopError(fell))
+
+    def _tell_trouble(self, error: EverloopError) -> None:
+        record = {"type": "trouble", "reason": error.reason, "next_step": error.next_step}
+        self.printer.print(Reply(record, lambda: complain(error)))
 
 
-class _Teller(Protocol):
-    """How a person, or a program, hears of it."""
-
-    def up(self, here: Opened) -> None: ...
-    def event(self, event: Event) -> None: ...
-    def said(self, said: Said) -> None: ...
-    def trouble(self, error: EverloopError) -> None: ...
-    def over(self) -> None: ...
-    def down(self) -> None: ...
-
-
-class _Words:
-    """For people."""
-
-    def up(self, here: Opened) -> None:
-        project = here.project
-        parts = [
-            counted(project.pipelines, "pipeline"),
-            counted(project.endpoints, "endpoint"),
-            counted(project.monitors, "monitor"),
-            counted([rule for triggers in project.triggers for rule in triggers.rules], "trigger"),
-        ]
-        say((project.settings.module, "bold"), f" is up: {', '.join(parts)}  (Ctrl-C stops)")
-
-    def event(self, event: Event) -> None:
-        print_event(event)
-
-    def said(self, said: Said) -> None:
-        if said.message["type"] == "serving":
-            say("serving ", (str(said.message["endpoint"]), "bold"), f" at {said.message['url']}")
-        if said.message["type"] == "reloading":
-            say("the project's code has changed, and the worker starts again with it; ", to=err)
-            say("stop and start `everloop up` for changed triggers, monitors and endpoints", to=err)
-
-    def trouble(self, error: EverloopError) -> None:
-        complain(error)
-
-    def over(self) -> None:
-        say(("that is over", "green"), to=err)
-
-    def down(self) -> None:
-        say("stopped")
+def _print_up(project: Project) -> None:
+    declared = project.declarations
+    parts = [
+        counted(declared.pipelines, "pipeline"),
+        counted(declared.endpoints, "endpoint"),
+        counted(declared.monitors, "monitor"),
+        counted([rule for triggers in declared.triggers for rule in triggers.rules], "trigger"),
+    ]
+    say((project.settings.module, "bold"), f" is up: {', '.join(parts)}  (Ctrl-C stops)")
+    print_warnings(declared.warnings())
 
 
-class _Json:
-    """For programs: one JSON object a line; events are those of the ledger."""
+def _print_serving(message: Mapping[str, object]) -> None:
+    say("serving ", (str(message["endpoint"]), "bold"), f" at {message['url']}")
 
-    def up(self, here: Opened) -> None:
-        print_json({"type": "up", "project": here.project.settings.module})
 
-    def event(self, event: Event) -> None:
-        print_json(event)
+def _print_reloading(_message: Mapping[str, object]) -> None:
+    say("the project's code has changed, and the worker starts again with it; ", to=err)
+    say("stop and start `everloop up` for changed triggers, monitors and endpoints", to=err)
 
-    def said(self, said: Said) -> None:
-        if said.message["type"] in ("serving", "reloading"):
-            print_json(said.message)
 
-    def trouble(self, error: EverloopError) -> None:
-        print_json({"type": "trouble", "reason": error.reason, "next_step": error.next_step})
-
-    def over(self) -> None:
-        print_json({"type": "over"})
-
-    def down(self) -> None:
-        print_json({"type": "stopped"})
+_TOLD: Mapping[str, Callable[[Mapping[str, object]], None]] = {
+    "serving": _print_serving,
+    "reloading": _print_reloading,
+}
+"""What children say that others should hear; what else they say is seen in the ledger."""

@@ -59,6 +59,11 @@ def versions(context: Context, parameter: Parameter, begun: str) -> list[Complet
     return _fitting(known(_start(context), _VERSIONS), begun)
 
 
+def dataset_versions(context: Context, parameter: Parameter, begun: str) -> list[CompletionItem]:
+    """Versions of datasets."""
+    return _fitting(known(_start(context), _DATASET_VERSIONS), begun)
+
+
 def things(context: Context, parameter: Parameter, begun: str) -> list[CompletionItem]:
     """Whatever has a lineage and a short name."""
     return _fitting(known(_start(context), _VERSIONS, _DATASET_VERSIONS, _RUNS), begun)

@@ -1,0 +1,42 @@
+"""Registered models as people see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from everloop.app.output import print_table, say, short, shortened
+from everloop.control.models import Aliases, ModelsReport
+from everloop.records.models import AliasMove, ModelVersion
+
+
+def print_models(found: ModelsReport, *, now: datetime) -> None:
+    """A table of model versions with their aliases."""
+    rows = [_version_row(version, found.aliases[version.model]) for version in found.versions]
+    columns = ("version", "alias", "gate", "log loss", "AUC", "registered, UTC", "run")
+    empty = "No models yet. A pipeline that calls register(…) makes them."
+    print_table("models", columns, rows, empty=empty, now=now)
+
+
+def print_history(found: ModelsReport, *, now: datetime) -> None:
+    """Who was champion when, and who moved it why."""
+    rows = [
+        (m.time, m.alias, f"{m.previous or '–'} → {m.version or '–'}", f"{m.who}: {shortened(m.why)}")
+        for m in found.history
+    ]
+    print_table("history", ("when, UTC", "alias", "moved", "who and why"), rows, now=now)
+
+
+def print_move(move: AliasMove | None, wanted: str) -> None:
+    """That the champion has moved, or has been where it was wanted."""
+    if move is None:
+        say(f"{wanted} is champion already; nothing was changed.")
+        return
+    before = "nobody" if move.previous is None else f"{move.model}@{move.previous}"
+    say(f"champion of {move.model}: {before} → ", (f"{move.model}@{move.version}", "bold"))
+
+
+def _version_row(version: ModelVersion, aliases: Aliases) -> tuple[object, ...]:
+    alias = ", ".join(name for name, number in aliases.items() if number == version.version)
+    gate = "none" if version.gate is None else "passed" if version.passed else "refused"
+    log_loss, auc = version.metrics.get("log_loss"), version.metrics.get("auc")
+    return version.name, alias, gate, log_loss, auc, version.created_at, short(version.run_id)

@@ -1,0 +1,43 @@
+"""`everloop serve`: answer requests for one endpoint until stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from everloop.app.output import Printer, Reply, say
+from everloop.app.processes.stopping import stop_with_parent
+from everloop.control.runs import first_command
+from everloop.project.opening import Project, open_project
+from everloop.records.models import CHAMPION
+from everloop.registry.aliases import find_alias
+from everloop.rollout.controller import settle
+from everloop.rollout.endpoint import Endpoint
+from everloop.serving.server import serve
+
+
+def run_server(
+    start: Path, name: str | None, host: str | None, port: int | None, printer: Printer, *, with_parent: bool
+) -> None:
+    """Serve one endpoint until stopped; follows the traffic that the controller asks for."""
+    if with_parent:
+        stop_with_parent()
+    with open_project(start) as project:
+        endpoint = project.declarations.endpoint(name)
+        settle(project.workspace, endpoint)
+        settings = project.settings.serving
+        chosen = settings.port if port is None else port
+
+        def ready(url: str) -> None:
+            record = {"type": "serving", "endpoint": endpoint.name, "url": url}
+            printer.print(Reply(record, lambda: _print_ready(project, endpoint, url)))
+
+        serve(project.workspace, endpoint.name, host or settings.host, chosen, on_ready=ready)
+    printer.show(lambda: say("stopped"))
+
+
+def _print_ready(project: Project, endpoint: Endpoint, url: str) -> None:
+    say("serving ", (endpoint.name, "bold"), f" at {url}  (Ctrl-C stops)")
+    with project.workspace.database.read() as tx:
+        champion = find_alias(tx, endpoint.model, CHAMPION)
+    if champion is None:
+        say(("no champion yet, so it cannot answer; ", "yellow"), f"next: {first_command(project.workspace)}")

@@ -1,0 +1,194 @@
+"""What a user's module declares, found by type; made by `loading`, asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeVar
+
+from everloop.errors import InvalidInput, NotFound, ProjectError
+from everloop.evaluation.metric import Metric, check_names
+from everloop.features.views import FeatureService, ServiceHistory, duplicates
+from everloop.loop.triggers import Decay, Drift, NewData, Triggers
+from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.pipelines.pipeline import Pipeline
+from everloop.records.datasets import Dataset, DatasetRows
+from everloop.registry.model_names import RegisteredModel
+from everloop.rollout.endpoint import Endpoint
+from everloop.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declarations:
+    """Everything that a module declares at its top level, and the settings that it was loaded under."""
+
+    settings: Settings
+    sources: str
+    """Digest of the project's Python files when they were loaded: what runs, whatever becomes of the files."""
+    datasets: Sequence[Dataset]
+    models: Sequence[RegisteredModel]
+    pipelines: Sequence[Pipeline]
+    endpoints: Sequence[Endpoint]
+    monitors: Sequence[PerformanceMonitor | DriftMonitor]
+    triggers: Sequence[Triggers]
+    services: Sequence[FeatureService]
+    metrics: Sequence[Metric]
+
+    def pipeline(self, name: str) -> Pipeline:
+        """The pipeline of this name, or NotFound with the names there are."""
+        return _named(self.pipelines, name, "pipeline")
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of this name, or NotFound with the names there are."""
+        return _named(self.datasets, name, "dataset")
+
+    def endpoint(self, name: str | None) -> Endpoint:
+        """The endpoint of this name; the only one when no name is given."""
+        if name is not None:
+            return _named(self.endpoints, name, "endpoint")
+        if len(self.endpoints) != 1:
+            names = ", ".join(endpoint.name for endpoint in self.endpoints)
+            raise NotFound(
+                f"the project has {len(self.endpoints) or 'no'} endpoint{'s' if names else ''}.",
+                next_step=f"name one of: {names}." if names else 'declare one: Endpoint("name", model=…).',
+            )
+        return self.endpoints[0]
+
+    def warnings(self) -> list[str]:
+        """What is no error and hardly meant: feature views that compute the same under two names."""
+        services: dict[FeatureService, None] = dict.fromkeys(self.services)
+        for pipeline in self.pipelines:
+            services |= {s.service: None for s in pipeline.graph.sources() if isinstance(s, ServiceHistory)}
+        repeats = [(service.name, said) for service in services for said in duplicates(service)]
+        return [f"feature service {name}: {said[0].lower()}{said[1:]}" for name, said in repeats]
+
+
+def find_declarations(settings: Settings, values: Iterable[object], *, sources: str) -> Declarations:
+    """Collect what a module's values declare, and check that it hangs together."""
+    values = list(values)
+    found = Declarations(
+        settings=settings,
+        sources=sources,
+        datasets=_found(values, Dataset),
+        models=_found(values, RegisteredModel),
+        pipelines=_found(values, Pipeline),
+        endpoints=_found(values, Endpoint),
+        monitors=_found(values, PerformanceMonitor) + _found(values, DriftMonitor),
+        triggers=_found(values, Triggers),
+        services=_found(values, FeatureService),
+        metrics=_found(values, Metric),
+    )
+    for check in _CHECKS:
+        check(found)
+    return found
+
+
+def _found(values: Iterable[object], kind: type[T]) -> list[T]:
+    found: list[T] = []
+    for value in values:
+        parts = value if isinstance(value, list | tuple) else (value,)
+        found.extend(
+            part for part in parts if isinstance(part, kind) and not any(part is known for known in found)
+        )
+    return found
+
+
+def _check_names(declared: Declarations) -> None:
+    for what, things in _named_things(declared).items():
+        names = [str(getattr(thing, "name", "")) for thing in things]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ProjectError(
+                f"{declared.settings.module} declares two {what}s named {name!r}.",
+                next_step="give one of them another name, or take it out.",
+            )
+
+
+def _named_things(declared: Declarations) -> Mapping[str, Sequence[object]]:
+    return {
+        "dataset": declared.datasets,
+        "model": declared.models,
+        "pipeline": declared.pipelines,
+        "endpoint": declared.endpoints,
+        "monitor": declared.monitors,
+    }
+
+
+def _check_metrics(declared: Declarations) -> None:
+    """A number in a run's record is known by its metric's name alone."""
+    try:
+        check_names(declared.metrics)
+    except InvalidInput as error:
+        raise ProjectError(f"{declared.settings.module}: {error.reason}", next_step=error.next_step) from None
+
+
+def _check_datasets(declared: Declarations) -> None:
+    """Whatever is read must be declared in the module, or nobody would ever collect it."""
+    known = {dataset.name for dataset in declared.datasets}
+    read = [pair for pipeline in declared.pipelines for pair in _read_by(pipeline)]
+    for triggers in declared.triggers:
+        asked = (rule for rule in triggers.rules if isinstance(rule, NewData))
+        read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
+    for reader, name in read:
+        if name not in known:
+            raise ProjectError(
+                f"{reader} reads dataset {name!r}, which {declared.settings.module} does not declare.",
+                next_step=_meant(name, known, f'declare it at the top level: Dataset("{name}", …).'),
+            )
+
+
+def _read_by(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    for source in pipeline.graph.sources():
+        if isinstance(source, DatasetRows):
+            yield f"pipeline {pipeline.name}", source.dataset.name
+        for view in source.service.views if isinstance(source, ServiceHistory) else ():
+            yield f"feature view {view.name!r}", view.source
+
+
+def _check_monitors(declared: Declarations) -> None:
+    endpoints, monitors = ({e.name for e in declared.endpoints}, {m.name for m in declared.monitors})
+    for monitor in declared.monitors:
+        if monitor.endpoint not in endpoints:
+            raise ProjectError(
+                f"monitor {monitor.name!r} watches endpoint {monitor.endpoint!r}, {_NOT_THERE}.",
+                next_step=_meant(monitor.endpoint, endpoints, "give the endpoint a name in the module."),
+            )
+    for triggers in declared.triggers:
+        declared.pipeline(triggers.pipeline)
+        for rule in triggers.rules:
+            if isinstance(rule, Decay | Drift) and rule.monitor not in monitors:
+                raise ProjectError(
+                    f"trigger {rule.name!r} reads a monitor, {_NOT_THERE}.",
+                    next_step=_meant(rule.monitor, monitors, "give the monitor a name in the module."),
+                )
+
+
+def _check_models(declared: Declarations) -> None:
+    """An endpoint of a model that no pipeline makes would wait for ever; a project without pipelines only serves."""
+    made = {node.registers for pipeline in declared.pipelines for node in pipeline.graph.nodes} - {None}
+    for endpoint in declared.endpoints:
+        if made and endpoint.model not in made:
+            names = {name for name in made if name is not None}
+            raise ProjectError(
+                f"endpoint {endpoint.name!r} serves model {endpoint.model!r}, which no pipeline registers.",
+                next_step=_meant(endpoint.model, names, "call register(…) with it in a pipeline."),
+            )
+
+
+def _meant(name: str, known: Iterable[str], otherwise: str) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
+
+
+_NOT_THERE = "which the module does not declare at its top level"
+_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_models)
+
+
+def _named(things: Sequence[T], name: str, what: str) -> T:
+    for thing in things:
+        if getattr(thing, "name", None) == name:
+            return thing
+    have = ", ".join(str(getattr(thing, "name", "")) for thing in things) or "none"
+    raise NotFound(f"the project has no {what} {name!r}.", next_step=f"it has: {have}.")
