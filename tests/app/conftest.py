@@ -85,7 +85,7 @@ def count(rows: pa.Table) -> int:
 @pipeline
 def look() -> None:
     """Only look."""
-    count(visits)
+    count(visits.rows)
 
 
 endpoint = Endpoint("bought", model="bought")

@@ -341,6 +341,16 @@ def test_params_reach_the_run_and_make_another_model(trained: Path, everloop: Ev
     assert (newest["params"]["trees"], newest["reason"]) == (30, "fewer [trees]")
 
 
+def test_an_experiment_says_that_nothing_was_registered(trained: Path, everloop: Everloop) -> None:
+    """With params or data of one's own; and how to ask for it."""
+    for words in (["-p", "trees=30"], ["--data", "renewals@1"], ["--no-register"]):
+        said = everloop("run", "keep_fresh", *words, "-C", trained)
+        assert said.code == 0
+        assert "nothing was registered" in said.out
+        assert "churn@2" not in said.out
+    assert [run["register"] for run in runs(everloop, trained)] == [False, False, False, True]
+
+
 def test_the_same_again_registers_nothing_new(trained: Path, everloop: Everloop) -> None:
     """Equal bytes are the same version; the run says so, and which steps it did not need to repeat."""
     said = everloop("run", "keep_fresh", "-C", trained)

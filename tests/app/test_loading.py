@@ -131,7 +131,7 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "",
     ),
     "two models of one name": (
-        in_code("# ---- features", 'again = RegisteredModel("churn")\n# ---- features'),
+        in_code("# ---- features", 'again = ev.RegisteredModel("churn")\n# ---- features'),
         "two models named 'churn'",
         "another name",
     ),

@@ -170,3 +170,18 @@ def test_a_new_project_has_a_module_that_python_can_find(folder: str, module: st
     assert (tmp_path / folder / f"{module}.py").read_text() == "x = 1\n", (
         "a module that is there is left alone"
     )
+
+
+def test_an_experiment_registers_nothing_unless_it_is_asked_to(trained: Path) -> None:
+    """Params or data of one's own make one; its answers are there all the same."""
+    with ev.open(trained) as project:
+        tried = project.run("keep_fresh", {"trees": 30})
+        older = project.run("keep_fresh", data={"renewals": 1})
+        assert (tried.versions, older.versions) == ((), ())
+        assert (tried.report.register, older.report.register) == (False, False)
+        assert isinstance(tried.evaluation, ev.Evaluation)
+        assert [(pin.dataset, pin.version) for pin in older.run.datasets] == [("renewals", 1)]
+        asked = project.run("keep_fresh", {"trees": 30}, register=True)
+        assert [version.name for version in asked.versions] == ["churn@2"]
+        with pytest.raises(NotFound, match="no version 9"):
+            project.run("keep_fresh", data={"renewals": 9})

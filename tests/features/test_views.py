@@ -154,7 +154,7 @@ class TestFeatureService:
         """In the order in which they are joined, once each."""
         service = FeatureService("late", [weather(), weather("wx", join_key=["origin", "hour"])])
         assert service.features == (*weather().features, *weather("wx").features)
-        assert (service.sources, service.join_keys) == (("weather",), ("origin", "hour"))
+        assert service.sources == ("weather",)
 
     @pytest.mark.parametrize(
         ("make", "reason"),

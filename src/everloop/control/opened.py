@@ -19,7 +19,7 @@ from everloop.errors import NotFound, ProjectError
 from everloop.evaluation.records import Evaluation
 from everloop.metadata.lineage import Lineage
 from everloop.models.model import Model
-from everloop.pipelines.artifacts import Artifacts
+from everloop.pipelines.lookup import load_artifact
 from everloop.pipelines.pipeline import Pipeline
 from everloop.project.opening import open_project
 from everloop.records.checks import CheckResult
@@ -28,7 +28,7 @@ from everloop.records.events import Event
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.records.names import Reference
-from everloop.records.runs import ArtifactRef, Run, RunState, StepRun
+from everloop.records.runs import Run, RunState, StepRun
 from everloop.settings import FILE, find_root
 from everloop.storage.workspace import Workspace
 
@@ -226,7 +226,6 @@ class OpenModel:
 class _Made:
     """One artifact of a run, and how it is read."""
 
-    ref: ArtifactRef
     hint: Any
     read: Callable[[], object]
     judged: bool
@@ -301,17 +300,19 @@ class RunResult:
 
 
 def _artifacts(workspace: Workspace, pipeline: Pipeline, details: RunDetails) -> RunArtifacts:
-    store = Artifacts(blobs=workspace.blobs, trust=workspace.settings.trust, pipeline=pipeline.name)
     hints = {(node.name, name): hint for node in pipeline.graph.nodes for name, hint in node.outputs.items()}
     judged = _judged(details.steps, hints)
-    made = {}
-    for step in details.steps:
-        for ref in step.outputs:
-            hint = hints.get((step.step, ref.name), Any)
-            made[f"{step.step}.{ref.name}"] = _Made(
-                ref=ref, hint=hint, read=partial(store.load, ref, hint), judged=ref.digest in judged
+    return RunArtifacts(
+        {
+            f"{step.step}.{ref.name}": _Made(
+                hint=hints.get((step.step, ref.name), Any),
+                read=partial(load_artifact, workspace, pipeline, step, ref.name),
+                judged=ref.digest in judged,
             )
-    return RunArtifacts(made)
+            for step in details.steps
+            for ref in step.outputs
+        }
+    )
 
 
 def _judged(steps: Sequence[StepRun], hints: Mapping[tuple[str, str], Any]) -> set[str]:

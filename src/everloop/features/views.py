@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from everloop.errors import InvalidInput
 from everloop.records.datasets import Dataset
 from everloop.records.json import Json
+from everloop.records.names import check_name
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
     from everloop.features.history import History
-from everloop.records.names import check_name
 
 _NO_TIME = timedelta(0)
 
@@ -273,11 +273,6 @@ class FeatureService:
     def sources(self) -> tuple[str, ...]:
         """The names of the datasets that it reads, once each."""
         return tuple(dict.fromkeys(view.source for view in self.views))
-
-    @property
-    def join_keys(self) -> tuple[str, ...]:
-        """The columns that a row must have to be joined, once each."""
-        return tuple(dict.fromkeys(key for view in self.views for key in view.join_key))
 
     def definition(self) -> Definition:
         """Everything that decides its values, as JSON; record its digest beside the model that it fed."""

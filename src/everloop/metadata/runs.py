@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict, NotFound
@@ -231,12 +231,6 @@ def run_metrics(tx: Connection, run_id: str) -> dict[str, float]:
     query = select(metrics.c.name, metrics.c.value).join(steps, same_step)
     query = query.where(metrics.c.run_id == run_id).order_by(steps.c.position, metrics.c.name)
     return {name: number(value) for name, value in tx.execute(query)}
-
-
-def count_runs(tx: Connection) -> dict[RunState, int]:
-    """How many runs are in each state."""
-    counted = tx.execute(select(runs.c.state, func.count()).group_by(runs.c.state)).all()
-    return {RunState(state): many for state, many in counted}
 
 
 def _one(tx: Connection, condition: ColumnElement[bool]) -> Run | None:

@@ -47,16 +47,31 @@ def settings_or_none(start: Path) -> Settings | None:
 
 def _in_file(path: Path, kind: str) -> Iterator[str]:
     tree = _parsed(path)
-    for node in ast.walk(tree) if tree is not None else ():
+    nodes = [] if tree is None else list(ast.walk(tree))
+    for node in nodes:
         found = _pipeline(node)
         if found is not None and kind == "pipeline":
             yield found.name
         elif found is not None and kind == "param":
             yield from (argument.arg for argument in found.args.args)
-        elif isinstance(node, ast.Call) and _DECLARED.get(_called(node)) == kind and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value
+        elif isinstance(node, ast.Call) and _DECLARED.get(_called(node)) == kind:
+            name = _name_in(node, nodes)
+            if name is not None:
+                yield name
+
+
+def _name_in(call: ast.Call, nodes: list[ast.AST]) -> str | None:
+    """The name that a declaration gives itself; an endpoint that gives none is called like its model."""
+    said = {keyword.arg: keyword.value for keyword in call.keywords}
+    value = call.args[0] if call.args else said.get("name", said.get("model"))
+    if isinstance(value, ast.Name):
+        meant = (node.value for node in nodes if isinstance(node, ast.Assign) and _assigns(node, value.id))
+        value = next((made.args[0] for made in meant if isinstance(made, ast.Call) and made.args), None)
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+
+
+def _assigns(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
 
 
 def _parsed(path: Path) -> ast.Module | None:

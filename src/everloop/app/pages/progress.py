@@ -28,7 +28,8 @@ class Progress(RunListener):
         self.run: Run | None = None
         """The run, once it has been asked for."""
         self._printer = printer
-        self._names = [node.name for node in pipeline.graph.nodes]
+        self._nodes = pipeline.graph.nodes
+        self._names: list[str] = []
         self._steps: dict[str, StepRun] = {}
         self._console = printer.aside
         self._live = Live(console=self._console, refresh_per_second=8) if self._console.is_terminal else None
@@ -49,6 +50,7 @@ class Progress(RunListener):
     def requested(self, run: Run) -> None:
         """The run has its id; from here on there are steps to be seen."""
         self.run = run
+        self._names = [node.name for node in self._nodes if run.register or node.registers is None]
         self._printer.show(lambda: say((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}"))
         if self._live is not None:
             self._live.start()

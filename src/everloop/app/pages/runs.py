@@ -53,9 +53,7 @@ def print_report(report: RunReport, pipeline: Pipeline) -> None:
 
 _ROLES = {"champion": " and is champion", CHALLENGER: " and is challenger; `everloop up` rolls it out"}
 _SAME = "the model is the same as the newest version, so nothing was registered"
-_EXPERIMENT = (
-    "params or data of your own make an experiment, so nothing was registered; --register asks for it"
-)
+_EXPERIMENT = "this was an experiment, so nothing was registered; --register makes a version of it"
 
 
 def _print_verdict(version: ModelVersion, role: str = "") -> None:
