@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.run import HERE, KNOWN, Runner, Told, find_cases, find_changes, read_known, read_verdict
+from tests.cases.run import (
+    HERE,
+    KNOWN,
+    Known,
+    Runner,
+    Told,
+    find_cases,
+    find_changes,
+    read_known,
+    read_verdict,
+)
 
 
 def test_verdict() -> None:
@@ -18,15 +28,22 @@ def test_verdict() -> None:
 
 
 def test_changes() -> None:
-    """A change is told in both directions; what could not be asked has not changed."""
+    """A change is told in both directions; what could not be asked has not changed, and what luck decides tells nothing."""
     told = [Told("a", "FAIL", ""), Told("b", "PASS", ""), Told("c", "FAIL", ""), Told("d", "LACK", "")]
-    changes = find_changes(told, frozenset({"b", "c", "d"}))
+    luck = [Told("e", "FAIL", ""), Told("f", "PASS", "")]
+    known = Known(failing=frozenset({"b", "c", "d"}), by_luck=frozenset({"e", "f"}))
+    changes = find_changes([*told, *luck], known)
     assert [change.split()[0:2] for change in changes] == [["a", "fails"], ["b", "passes:"]]
 
 
-def test_known() -> None:
-    """Every case that is known to fail is a case."""
-    assert read_known(KNOWN) <= set(find_cases())
+def test_known(tmp_path: Path) -> None:
+    """Every case that is named is a case; a question mark stands before what luck decides."""
+    known = read_known(KNOWN)
+    assert known.all <= set(find_cases())
+    assert not known.failing & known.by_luck
+    given = tmp_path / "known.txt"
+    given.write_text("# Title\n\na.py  # D1\n? b.py  # S5\n")
+    assert read_known(given) == Known(failing=frozenset({"a.py"}), by_luck=frozenset({"b.py"}))
     assert find_cases(["pipelines/33"]) == ["pipelines/33_canary_event_time.py"]
 
 
