@@ -1,5 +1,6 @@
 """What runs the cases can be trusted; the cases themselves are asked by `make cases`."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.cases.run import (
     Told,
     find_cases,
     find_changes,
+    hear_interrupts,
     read_known,
     read_verdict,
 )
@@ -75,6 +77,21 @@ def test_surroundings(tmp_path: Path) -> None:
     assert python == sys.executable
     assert not Path(folder).exists()
     assert Path(folder).is_relative_to(tmp_path)
+
+
+def test_started_in_the_background(tmp_path: Path) -> None:
+    """A case can be interrupted, though a shell started the runner so that Ctrl-C is not heard."""
+    script = tmp_path / "asks.py"
+    script.write_text(
+        "import signal\nprint('PASS', signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        hear_interrupts()
+        told = Runner(Path(sys.executable), 30.0, tmp_path)(str(script))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told.reason == "True"
 
 
 @pytest.mark.parametrize("room", ["data", "pipelines", "attack"])

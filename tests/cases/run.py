@@ -194,8 +194,15 @@ def run_all(paths: Sequence[str], runner: Runner, jobs: int) -> list[Told]:
     return sorted(told)
 
 
+def hear_interrupts() -> None:
+    """A shell that starts us in the background lets us ignore Ctrl-C, and each case would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> int:
     """0 when exactly the known cases failed."""
+    hear_interrupts()
     parser = argparse.ArgumentParser(description="Run the cases.")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     parser.add_argument(
