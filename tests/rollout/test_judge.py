@@ -394,3 +394,15 @@ def test_a_project_can_name_its_judge_without_loading_numpy() -> None:
     code = "import sys, everloop.rollout.canary, everloop.rollout.routing; print({'numpy', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_one_unit_for_all_traffic_is_told() -> None:
+    """A client that sends the same unit with everything can never be judged, and the judge says what to send."""
+    same = [replace(one, unit="batch-job") for one in requests(3, 500)]
+    said = error_rate()(Evidence(tuple(same)))
+    assert said.verdict is MARGINAL
+    assert "every request is of the unit 'batch-job', which counts once: send a unit" in said.result.because
+    alone = error_rate()(Evidence(tuple(same[:1])))
+    assert "which counts once" not in alone.result.because
+    two = [replace(one, unit=f"job-{number % 2}") for number, one in enumerate(same)]
+    assert "which counts once" not in error_rate()(Evidence(tuple(two))).result.because

@@ -12,6 +12,7 @@ from everloop.errors import Conflict, NotFound, RunFailed
 from everloop.loop.firings import run_on_demand, wants_register
 from everloop.metadata import provenance, runs
 from everloop.metadata.steps import list_steps
+from everloop.pipelines.pinning import check_data
 from everloop.pipelines.pipeline import Pipeline
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -118,8 +119,6 @@ def run_pipeline(
     heard = listener or RunListener()
     pipeline = project.declarations.pipeline(name)
     values = pipeline.fill(params or {})
-    for dataset in data or {}:
-        project.declarations.dataset(dataset)
     wanted = wants_register(pipeline, values, register, data=data)
     batches = _collect(project, heard)
     run = _request(project, pipeline, values, data or {}, wanted, reason)
@@ -160,6 +159,7 @@ def _request(
 ) -> Run:
     workspace = project.workspace
     with workspace.database.write() as tx:
+        check_data(tx, pipeline, data)
         return run_on_demand(
             tx,
             workspace,

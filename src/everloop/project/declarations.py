@@ -12,6 +12,7 @@ from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
 from everloop.loop.triggers import Decay, Drift, NewData, Triggers
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset, DatasetRows
 from everloop.registry.model_names import RegisteredModel
@@ -165,6 +166,20 @@ def _check_monitors(declared: Declarations) -> None:
                 )
 
 
+def _check_gates(declared: Declarations) -> None:
+    """A version is registered under the gate that the module declares for its model, and no pipeline goes round it."""
+    known = {model.name: model for model in declared.models}
+    for pipeline in declared.pipelines:
+        for node in pipeline.graph.nodes:
+            if isinstance(node, RegisterNode) and known.get(node.model.name) != node.model:
+                name = node.model.name
+                one = "another model of that name" if name in known else "it nowhere at its top level"
+                raise ProjectError(
+                    f"pipeline {pipeline.name} registers model {name!r}, and {declared.settings.module} declares {one}.",
+                    next_step=f'declare one RegisteredModel("{name}", gate=…) in the module, and register that.',
+                )
+
+
 def _check_models(declared: Declarations) -> None:
     """An endpoint of a model that no pipeline makes would wait for ever; a project without pipelines only serves."""
     made = {node.registers for pipeline in declared.pipelines for node in pipeline.graph.nodes} - {None}
@@ -183,7 +198,7 @@ def _meant(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 _NOT_THERE = "which the module does not declare at its top level"
-_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_models)
+_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_gates, _check_models)
 
 
 def _named(things: Sequence[T], name: str, what: str) -> T:

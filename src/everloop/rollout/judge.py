@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, shown
 from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
@@ -110,6 +110,8 @@ class ErrorCounts:
     """(canary's percent, arm, failed) -> how many units had that as their first outcome."""
     failures: Mapping[tuple[int, Arm], int]
     """(canary's percent, arm) -> how many units failed there for the first time."""
+    one_unit: str | None = None
+    """Who sent all of several requests, if it was one unit: a client that does not say on whose behalf it asks."""
 
     def of(self, arm: Arm) -> tuple[int, int]:
         """Units that met this arm first, and how many of those first requests failed."""
@@ -123,9 +125,11 @@ def count_errors(evidence: Evidence) -> ErrorCounts:
     Arms are sticky, so a unit is drawn once: its first request says what share of traffic fails, and its first failure says
     on which arm failures fall. Counting every failure of a unit took a judge with a stated rate of 1 % to 7.5 %.
     """
+    firsts = evidence.first_of_units()
     return ErrorCounts(
-        requests=Counter((o.canary_percent, o.arm, o.failed) for o in evidence.first_of_units()),
+        requests=Counter((o.canary_percent, o.arm, o.failed) for o in firsts),
         failures=Counter((o.canary_percent, o.arm) for o in evidence.first_failures()),
+        one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.outcomes) else None,
     )
 
 
@@ -177,7 +181,13 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         "errors.harm_log_e": harm,
         "errors.safe_log_e": safe,
     }
-    return _judgement(name, told, parts, numbers, "")
+    return _judgement(name, told, parts, numbers, _of_one_unit(counts.one_unit))
+
+
+def _of_one_unit(unit: str | None) -> str:
+    if unit is None:
+        return ""
+    return f"; every request is of the unit {shown(unit)}, which counts once: send a unit or an id of its own with each"
 
 
 def _first_failures(counts: ErrorCounts) -> str:
