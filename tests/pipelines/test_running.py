@@ -160,7 +160,10 @@ def test_a_step_that_leaves_the_process_is_a_failing_step(project: Project) -> N
     """sys.exit in a library must not take the worker with it, and the next worker after it."""
     project.write(THREE.replace('called("second")', "raise SystemExit(3)"))
     run = project.run()
-    assert (run.state, run.error) == (RunState.FAIL, "the step asked its process to exit with 3.")
+    assert (run.state, run.error) == (
+        RunState.FAIL,
+        "the step asked its process to exit with 3. Next: let the step return, or raise an error that says what went wrong.",
+    )
 
 
 def test_ctrl_c_ends_the_run_as_aborted(project: Project) -> None:

@@ -37,7 +37,10 @@ def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) 
     the same answer. Rows that are kept out are not lost: they lie in the blobs, by the digest in `content`.
     """
     if not key or len(key) > _LONGEST_KEY:
-        raise InvalidInput(f"the key of a batch of {dataset.name} must have 1 to {_LONGEST_KEY} characters.")
+        raise InvalidInput(
+            f"the key of a batch of {dataset.name} must have 1 to {_LONGEST_KEY} characters.",
+            next_step="give it a shorter name, and not an empty one.",
+        )
     if not rows.num_rows:
         raise InvalidInput(
             f"batch {key} of {dataset.name} has no rows.", next_step="send it when there are some."
@@ -65,7 +68,7 @@ def latest_version(tx: Connection, dataset: str) -> DatasetPin:
     if found is None:
         raise NotFound(
             f"dataset {dataset} has no data yet.",
-            next_step=f"append a batch: everloop append {dataset} FILE.parquet.",
+            next_step=f"everloop append {dataset} FILE.parquet",
         )
     return found
 
@@ -108,7 +111,10 @@ def dataset_names(tx: Connection) -> list[str]:
 def read_kept_out(workspace: Workspace, batch: Batch) -> pa.Table:
     """The rows of a batch that was stopped or quarantined."""
     if batch.content is None:
-        raise NotFound(f"batch {batch.key} of {batch.dataset} was not kept out.")
+        raise NotFound(
+            f"batch {batch.key} of {batch.dataset} was not kept out.",
+            next_step=f"`everloop datasets {batch.dataset}` shows which were.",
+        )
     return pq.read_table(pa.BufferReader(workspace.blobs.get(batch.content)))
 
 
@@ -162,7 +168,10 @@ def _parquet(rows: pa.Table) -> bytes:
     try:
         pq.write_table(rows, sink)
     except pa.ArrowException as error:
-        raise InvalidInput(f"the batch was kept out, and its rows cannot be kept aside: {error}.") from None
+        raise InvalidInput(
+            f"the batch was kept out, and its rows cannot be kept aside: {error}.",
+            next_step="cast the column to a type that Parquet has.",
+        ) from None
     return sink.getvalue()
 
 
@@ -245,7 +254,9 @@ def _find(tx: Connection, dataset: str, key: str) -> Batch | None:
 def _get(tx: Connection, dataset: str, key: str) -> Batch:
     found = _find(tx, dataset, key)
     if found is None:
-        raise NotFound(f"dataset {dataset} has no batch {key!r}.")
+        raise NotFound(
+            f"dataset {dataset} has no batch {key!r}.", next_step=f"`everloop datasets {dataset}` lists them."
+        )
     return found
 
 

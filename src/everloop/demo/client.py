@@ -67,7 +67,10 @@ class Client:
         response = self._connection.getresponse()
         data = response.read()
         if response.status != 200:
-            raise EverloopError(f"the server answered {response.status} to {path}: {data.decode()[:300]}")
+            raise EverloopError(
+                f"the server answered {response.status} to {path}: {data.decode()[:300]}",
+                next_step="see server.log in the demo's folder.",
+            )
         return msgspec.json.decode(data)
 
 

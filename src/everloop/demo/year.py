@@ -232,7 +232,10 @@ class _Play:
 
     def _after(self, run: Run) -> None:
         if run.state is not RunState.COMPLETE:
-            raise EverloopError(f"run {run.id} ended as {run.state.value}: {run.error}")
+            raise EverloopError(
+                f"run {run.id} ended as {run.state.value}: {run.error}",
+                next_step=f"everloop show {run.id[-8:]}",
+            )
         self.stage.say(f"run of {run.pipeline} ({run.trigger}) complete")
 
     def _wait_for_server(self) -> None:
@@ -246,7 +249,10 @@ class _Play:
                 if traffic is not None and observed_generation(tx, name) == traffic.generation:
                     return
             time.sleep(0.01)
-        raise EverloopError("the server has not followed within 30 seconds; see server.log.")
+        raise EverloopError(
+            "the server has not followed within 30 seconds; see server.log.",
+            next_step="see server.log in the demo's folder.",
+        )
 
     def _first_model(self) -> None:
         """Somebody starts the pipeline by hand; the model it makes is frozen beside the loop, for comparison."""
@@ -326,7 +332,8 @@ class _Play:
             while not self._is_training(waiting[0].id):
                 if victim.poll() is not None:
                     raise EverloopError(
-                        f"the worker ended with code {victim.returncode} before it could be killed."
+                        f"the worker ended with code {victim.returncode} before it could be killed.",
+                        next_step="`everloop worker --once` in the demo's folder says why.",
                     )
                 time.sleep(0.05)
             victim.send_signal(signal.SIGKILL)

@@ -282,7 +282,10 @@ class FeatureService:
         check_name(self.name, "a feature service")
         for view in self.views:
             if not isinstance(view, FeatureView):
-                raise InvalidInput(f"Service {self.name!r}: {view!r} is no feature view.")
+                raise InvalidInput(
+                    f"Service {self.name!r}: {view!r} is no feature view.",
+                    next_step="make each with FeatureView(…).",
+                )
         if not self.views:
             raise InvalidInput(f"Service {self.name!r} has no view.", next_step="name at least one.")
         _once([view.name for view in self.views], f"Service {self.name!r} names the view")

@@ -73,7 +73,10 @@ class Controller:
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise EverloopError(" ".join(str(error) for error in errors)) from errors[0]
+            raise EverloopError(
+                " ".join(str(error) for error in errors),
+                next_step="mend one after the other; everything else goes on meanwhile.",
+            ) from errors[0]
 
     def _parts(self) -> Iterator[Callable[[], object]]:
         for dataset in self.datasets:
@@ -120,7 +123,10 @@ class Controller:
         for pipeline in self.pipelines:
             if pipeline.name == name:
                 return pipeline
-        raise ProjectError(f"triggers name pipeline {name!r}, which the project does not have.")
+        raise ProjectError(
+            f"triggers name pipeline {name!r}, which the project does not have.",
+            next_step="declare it at the top level of the module.",
+        )
 
 
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:

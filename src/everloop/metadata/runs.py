@@ -186,7 +186,10 @@ def check_epoch(tx: Connection, run: Run) -> None:
     """Refuse to write for a run that another worker has taken over or ended."""
     row = tx.execute(select(runs.c.epoch, runs.c.state).where(runs.c.id == run.id)).one()
     if row.epoch != run.epoch or RunState(row.state).ended:
-        raise Conflict(f"run {run.id} was taken over or ended by somebody else; this worker lets go of it.")
+        raise Conflict(
+            f"run {run.id} was taken over or ended by somebody else; this worker lets go of it.",
+            next_step="`everloop runs` shows who has it.",
+        )
 
 
 def get_run(tx: Connection, run_id: str) -> Run:

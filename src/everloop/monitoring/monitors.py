@@ -62,7 +62,10 @@ class PerformanceMonitor:
     ) -> None:
         check_name(name, "a monitor")
         if not worse_by >= 0:
-            raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
+            raise InvalidInput(
+                f"monitor {name}: worse_by={worse_by} must be 0 or more.",
+                next_step="give 0, or how much worse it may be.",
+            )
         _check_spans(name, window, maturity, min_labels=min_labels)
         _set(
             self,
@@ -115,9 +118,15 @@ class DriftMonitor:
     ) -> None:
         check_name(name, "a monitor")
         if not 0 < effect < 1:
-            raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
+            raise InvalidInput(
+                f"monitor {name}: effect={effect} must lie between 0 and 1.",
+                next_step="give a share like 0.2.",
+            )
         if not deviations > 0:
-            raise InvalidInput(f"monitor {name}: deviations={deviations} must be above 0.")
+            raise InvalidInput(
+                f"monitor {name}: deviations={deviations} must be above 0.",
+                next_step="give a number above 0.",
+            )
         _check_spans(name, window, timedelta(0), min_requests=min_requests)
         _set(
             self,

@@ -54,7 +54,7 @@ def _import(settings: Settings) -> ModuleType:
             raise _no_module(settings) from None
         top = (error.name or "").partition(".")[0]
         raise ProjectError(
-            f"{_where(error, root)}: {error}.", next_step=f"pip install {top}, or take the import out."
+            f"{_where(error, root)}: {error}.", next_step=f"`pip install {top}`, or take the import out."
         ) from error
     except SystemExit as error:
         raise ProjectError(

@@ -25,7 +25,9 @@ def move_alias(
     Raises Refused when the version has passed no gate, whoever asks: the database holds the same rule.
     """
     if alias not in (CHAMPION, CHALLENGER):
-        raise InvalidInput(f"{alias!r} is no alias; there are {CHAMPION} and {CHALLENGER}.")
+        raise InvalidInput(
+            f"{alias!r} is no alias; there are {CHAMPION} and {CHALLENGER}.", next_step="use one of these."
+        )
     chosen = get_version(tx, model, version)
     _refuse_unless_passed(chosen, alias)
     previous = find_alias(tx, model, alias)

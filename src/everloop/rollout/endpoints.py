@@ -88,7 +88,10 @@ def list_rollouts(tx: Connection, endpoint: str | None = None) -> list[Rollout]:
 def add_rollout(tx: Connection, rollout: Rollout) -> None:
     """Begin one; a version is rolled out at an endpoint once."""
     if not insert_once(tx, rollouts, _row(rollout)):
-        raise Conflict(f"{rollout.model}@{rollout.canary} has had its rollout at {rollout.endpoint}.")
+        raise Conflict(
+            f"{rollout.model}@{rollout.canary} has had its rollout at {rollout.endpoint}.",
+            next_step="train another version; each is rolled out once.",
+        )
 
 
 def save_rollout(tx: Connection, rollout: Rollout) -> None:

@@ -35,10 +35,16 @@ class Outcome:
                 next_step="put the shadow's loss into other_loss of the arm that the request was assigned to.",
             )
         if not 0 <= self.share <= 100:
-            raise InvalidInput(f"request {self.request_id} has a share of {self.share} percent.")
+            raise InvalidInput(
+                f"request {self.request_id} has a share of {self.share} percent.",
+                next_step="give a share from 0 to 100.",
+            )
         for cost in (self.loss, self.other_loss):
             if cost is not None and not (math.isfinite(cost) and cost >= 0):
-                raise InvalidInput(f"request {self.request_id} has a loss of {cost}.")
+                raise InvalidInput(
+                    f"request {self.request_id} has a loss of {cost}.",
+                    next_step="give a loss that is 0 or more, or None.",
+                )
 
     @property
     def canary_percent(self) -> int:
@@ -54,7 +60,10 @@ class Outcome:
     def extra_loss(self) -> float:
         """How much more the canary lost than the stable revision on this request; only of a pair."""
         if self.loss is None or self.other_loss is None:
-            raise InvalidInput(f"request {self.request_id} was not scored by both revisions.")
+            raise InvalidInput(
+                f"request {self.request_id} was not scored by both revisions.",
+                next_step="compare only requests that were.",
+            )
         extra = self.loss - self.other_loss
         return extra if self.arm is Arm.CANARY else -extra
 

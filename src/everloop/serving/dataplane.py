@@ -158,7 +158,8 @@ class DataPlane:
         plan = self._ready()
         if model != plan.traffic.model:
             raise NotFound(
-                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}."
+                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}.",
+                next_step="ask for that one.",
             )
         return self._stable(plan) if version is None else self._named(plan, version)
 
@@ -199,7 +200,8 @@ class DataPlane:
         if version not in plan.revisions:
             loaded = ", ".join(str(number) for number in sorted(plan.revisions))
             raise NotFound(
-                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}."
+                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}.",
+                next_step="ask for that one, or for no version.",
             )
         return plan.revisions[version]
 

@@ -20,8 +20,8 @@ class UnsupportedContent(InvalidInput):
 class MethodNotAllowed(InvalidInput):
     """The path exists and takes other methods."""
 
-    def __init__(self, reason: str, *, allow: tuple[str, ...]) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, *, allow: tuple[str, ...], next_step: str) -> None:
+        super().__init__(reason, next_step=next_step)
         self.allow = allow
 
 
@@ -36,7 +36,7 @@ class Overloaded(NotReady):
 class ModelFailed(EverloopError):
     """The model raised, or gave an answer that is not a finite number."""
 
-    def __init__(self, reason: str, *, version: int, next_step: str = "") -> None:
+    def __init__(self, reason: str, *, version: int, next_step: str) -> None:
         super().__init__(reason, next_step=next_step)
         self.version = version
 

@@ -145,7 +145,10 @@ def _version(request: Request) -> int | None:
     if sent is None:
         return None
     if not (sent.isascii() and sent.isdigit() and len(sent) <= 9):
-        raise NotFound(f"there is no version {shown(sent)}; versions are numbers.")
+        raise NotFound(
+            f"there is no version {shown(sent)}; versions are numbers.",
+            next_step="ask for a number, or for no version.",
+        )
     return int(sent)
 
 

@@ -354,7 +354,10 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError, OverflowError) as error:
-        raise InvalidInput(f"{host}:{port} is no address to listen at: {error}.") from None
+        raise InvalidInput(
+            f"{host}:{port} is no address to listen at: {error}.",
+            next_step="give an address of this machine, like 127.0.0.1.",
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

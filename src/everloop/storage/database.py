@@ -143,7 +143,7 @@ def _open_postgres(given: str) -> Engine:
         )
     except ModuleNotFoundError:
         raise Unsupported(
-            "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'."
+            "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'"
         ) from None
 
 

@@ -169,7 +169,7 @@ def _interrupted(project: Project, run: Run) -> int:
     complain(
         EverloopError(
             f"stopped by hand; run {short(run.id)} is {state}.",
-            next_step=f"everloop run {run.pipeline}; steps that were finished are not done again.",
+            next_step=f"`everloop run {run.pipeline}` does it again, without the steps that were finished.",
         )
     )
     return INTERRUPTED

@@ -138,7 +138,12 @@ class _Up:
         except Exception as error:  # noqa: BLE001 - a full disk or a database that restarts is over some day
             trouble = repr(error)
             if trouble != self.trouble:
-                self._tell_trouble(EverloopError(traceback.format_exc().rstrip()))
+                self._tell_trouble(
+                    EverloopError(
+                        traceback.format_exc().rstrip(),
+                        next_step="the loop goes on, and tries it again; if it stays so, report these lines.",
+                    )
+                )
         if self.trouble and not trouble:
             self.printer.print(Reply({"type": "over"}, lambda: say(("that is over", "green"), to=err)))
         self.trouble = trouble
@@ -173,7 +178,7 @@ class _Up:
         else:
             pause = child.fell(time.monotonic())
             fell = f"the {said.child} ended with code {said.ended}; it is started again in {pause:g} s."
-            self._tell_trouble(EverloopError(fell))
+            self._tell_trouble(EverloopError(fell, next_step="see its reason above."))
 
     def _tell_trouble(self, error: EverloopError) -> None:
         record = {"type": "trouble", "reason": error.reason, "next_step": error.next_step}

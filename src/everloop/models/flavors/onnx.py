@@ -89,7 +89,7 @@ def _need(package: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError:
-        raise Unsupported(f"ONNX models need {package}.", next_step="pip install 'everloop[onnx]'.") from None
+        raise Unsupported(f"ONNX models need {package}.", next_step="pip install 'everloop[onnx]'") from None
 
 
 ONNX = Flavor(
