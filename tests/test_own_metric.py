@@ -14,7 +14,7 @@ import everloop as ev
 from everloop.clock import FileClock
 from everloop.control.opened import OpenProject, RunResult
 from everloop.errors import ProjectError
-from everloop.monitoring.watch import Window, list_windows
+from everloop.monitoring.watch import MonitorWindow, list_windows
 from everloop.records.serving import Rollout
 from everloop.rollout.endpoints import list_rollouts, read_traffic
 from tests.app.conftest import Everloop, change, everloop, one_project_at_a_time, starter
@@ -134,6 +134,6 @@ def _rollouts(here: OpenProject) -> list[Rollout]:
         return list_rollouts(tx, "churn")
 
 
-def _windows(here: OpenProject) -> list[Window]:
+def _windows(here: OpenProject) -> list[MonitorWindow]:
     with here.workspace.database.read() as tx:
         return list_windows(tx, "churn_performance")

@@ -65,7 +65,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerSettings:
     """How runs are executed."""
 
     poll_seconds: float = 1.0
@@ -90,7 +90,7 @@ class Settings:
     clock: ClockSettings = field(default_factory=ClockSettings)
     trust: Trust = field(default_factory=Trust)
     serving: Serving = field(default_factory=Serving)
-    worker: Worker = field(default_factory=Worker)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
 
     @property
     def folder(self) -> Path:
@@ -105,7 +105,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "clock": ClockSettings,
     "trust": Trust,
     "serving": Serving,
-    "worker": Worker,
+    "worker": WorkerSettings,
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
-from everloop.loop.decisions import Decision, Firing, Outcome, Situation, decide
+from everloop.loop.decisions import Decision, Decisions, Firing, Situation, decide
 from everloop.loop.triggers import Budget, Triggers, on_new_data, on_schedule
 from everloop.pipelines.pipeline import pipeline
 from everloop.pipelines.steps import step
@@ -50,14 +50,14 @@ def firing(name: str, *, ago: timedelta = timedelta(0)) -> Firing:
     )
 
 
-def fates(outcome: Outcome) -> dict[str, Decision]:
+def fates(outcome: Decisions) -> dict[str, Decision]:
     """What became of each reason."""
     return {one.trigger: one.decision for one in outcome.firings}
 
 
 def test_without_a_reason_nothing_happens() -> None:
     """Not even when nothing stands in the way."""
-    assert decide([], FREE, LIMITS) == Outcome(firings=(), start=False)
+    assert decide([], FREE, LIMITS) == Decisions(firings=(), start=False)
 
 
 def test_reasons_that_come_together_start_one_run() -> None:

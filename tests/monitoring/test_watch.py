@@ -20,7 +20,7 @@ from everloop.evaluation.records import Evaluation
 from everloop.metadata.runs import get_run
 from everloop.metadata.steps import begin_step, end_step
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
-from everloop.monitoring.watch import Window, list_windows, look
+from everloop.monitoring.watch import MonitorWindow, list_windows, look
 from everloop.records.events import Event
 from everloop.records.models import CHAMPION, Datatype, Field, Signature
 from everloop.records.runs import ArtifactRef, RunState, StepRun
@@ -99,7 +99,7 @@ class Scene:
         verdict = replace(kept, name="verdict", digest=self.workspace.blobs.put(b"{}"))
         step(self.workspace, run, "gate", inputs=(kept,), outputs=(verdict,))
 
-    def look(self, monitor: Monitor) -> Window | None:
+    def look(self, monitor: Monitor) -> MonitorWindow | None:
         """Look, and look again: the second time finds nothing to do."""
         found = look(self.workspace, monitor)
         assert look(self.workspace, monitor) is None
@@ -110,7 +110,7 @@ class Scene:
         with self.workspace.database.read() as tx:
             return ledger.read(tx, types=["performance.decayed", "drift.detected"])
 
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[MonitorWindow]:
         """Every look so far."""
         with self.workspace.database.read() as tx:
             return list_windows(tx)

@@ -14,7 +14,7 @@ from everloop.models.model import Model
 from everloop.models.saving import save_model
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Split, Traffic
+from everloop.records.serving import Traffic, TrafficSplit
 from everloop.registry.versions import register_version
 from everloop.rollout.endpoints import read_traffic, write_traffic
 from everloop.serving.server import PredictionServer, serving
@@ -157,7 +157,7 @@ def _direct(
             generation=1 if before is None else before.generation + 1,
             stable=stable,
             canary=canary,
-            split=Split(stable=100).shifted(percent),
+            split=TrafficSplit(stable=100).shifted(percent),
             salt="salt",
             shadow=shadow,
         )

@@ -14,7 +14,7 @@ from everloop.loop.decisions import Decision, Firing, decide
 from everloop.loop.firings import record
 from everloop.loop.reasons import is_watched, reasons, watch
 from everloop.loop.situation import situation
-from everloop.loop.triggers import NewData, Triggers
+from everloop.loop.triggers import NewDataTrigger, Triggers
 from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
 from everloop.monitoring.watch import look
@@ -132,7 +132,7 @@ class Controller:
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
     read = pipeline.graph.datasets()
     for rule in triggers.rules:
-        if isinstance(rule, NewData) and rule.dataset not in read:
+        if isinstance(rule, NewDataTrigger) and rule.dataset not in read:
             raise ProjectError(
                 f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
                 next_step=f"it reads {', '.join(read) or 'nothing'}.",

@@ -13,7 +13,14 @@ from everloop.data.datasets import find_latest, list_batches
 from everloop.loop.decisions import Decision, Firing, newest_slot
 from everloop.loop.firings import known_keys, list_firings
 from everloop.loop.situation import FRESHENS
-from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
+from everloop.loop.triggers import (
+    DecayTrigger,
+    DriftTrigger,
+    NewDataTrigger,
+    ScheduleTrigger,
+    Trigger,
+    Triggers,
+)
 from everloop.records.data import Batch, DataVerdict
 from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
@@ -50,7 +57,7 @@ def reasons(tx: Connection, workspace: Workspace, triggers: Triggers) -> Reasons
         standing = list(_standing(tx, workspace, triggers.pipeline, rule, mine))
         known = known_keys(tx, triggers.pipeline, rule.name)
         fresh += [firing for firing in standing if firing.key not in known]
-        if isinstance(rule, NewData):
+        if isinstance(rule, NewDataTrigger):
             read += _read_since(tx, triggers.pipeline, rule, mine, standing)
     return Reasons(told=tuple(told), fresh=tuple(fresh), read=tuple(read))
 
@@ -58,7 +65,7 @@ def reasons(tx: Connection, workspace: Workspace, triggers: Triggers) -> Reasons
 def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
-        if isinstance(rule, Schedule):
+        if isinstance(rule, ScheduleTrigger):
             told = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
             ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
@@ -66,7 +73,7 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
 
 def is_watched(tx: Connection, triggers: Triggers) -> bool:
     """Whether there is nothing to note."""
-    schedules = (rule for rule in triggers.rules if isinstance(rule, Schedule))
+    schedules = (rule for rule in triggers.rules if isinstance(rule, ScheduleTrigger))
     return all(_watched_since(tx, triggers.pipeline, rule) is not None for rule in schedules)
 
 
@@ -88,15 +95,15 @@ def _standing(
 def _found(
     tx: Connection, workspace: Workspace, pipeline: str, rule: Trigger, waiting: Sequence[Firing]
 ) -> Iterator[tuple[str, str, datetime]]:
-    if isinstance(rule, Schedule):
+    if isinstance(rule, ScheduleTrigger):
         return _by_clock(tx, pipeline, rule, workspace.now())
-    if isinstance(rule, NewData):
+    if isinstance(rule, NewDataTrigger):
         return _by_data(tx, pipeline, rule, workspace.now(), waiting)
     return _by_event(tx, rule)
 
 
 def _by_clock(
-    tx: Connection, pipeline: str, rule: Schedule, now: datetime
+    tx: Connection, pipeline: str, rule: ScheduleTrigger, now: datetime
 ) -> Iterator[tuple[str, str, datetime]]:
     since = _watched_since(tx, pipeline, rule)
     slot = None if since is None else newest_slot(rule, since, now)
@@ -106,7 +113,7 @@ def _by_clock(
 
 
 def _by_data(
-    tx: Connection, pipeline: str, rule: NewData, now: datetime, waiting: Sequence[Firing]
+    tx: Connection, pipeline: str, rule: NewDataTrigger, now: datetime, waiting: Sequence[Firing]
 ) -> Iterator[tuple[str, str, datetime]]:
     latest = find_latest(tx, rule.dataset)
     if latest is None:
@@ -128,7 +135,7 @@ def _by_data(
             yield f"changed-v{batch.version}", why, batch.arrived_at
 
 
-def _by_event(tx: Connection, rule: Decay | Drift) -> Iterator[tuple[str, str, datetime]]:
+def _by_event(tx: Connection, rule: DecayTrigger | DriftTrigger) -> Iterator[tuple[str, str, datetime]]:
     for event in ledger.read(tx, types=[rule.event], subject=rule.monitor):
         yield event.id, _told(event), event.time
 
@@ -143,7 +150,7 @@ class _Reader:
     rows: int = 0
 
 
-def _reader(tx: Connection, pipeline: str, rule: NewData) -> _Reader:
+def _reader(tx: Connection, pipeline: str, rule: NewDataTrigger) -> _Reader:
     query = select(runs.c.id, runs.c.state, run_datasets.c.version, run_datasets.c.rows)
     query = query.join(run_datasets, run_datasets.c.run_id == runs.c.id).where(
         runs.c.pipeline == pipeline,
@@ -159,7 +166,7 @@ def _reader(tx: Connection, pipeline: str, rule: NewData) -> _Reader:
 
 
 def _read_since(
-    tx: Connection, pipeline: str, rule: NewData, waiting: Sequence[Firing], standing: Sequence[Firing]
+    tx: Connection, pipeline: str, rule: NewDataTrigger, waiting: Sequence[Firing], standing: Sequence[Firing]
 ) -> list[Firing]:
     """Reasons that hold no more, because a run that is complete has read the data."""
     reader = _reader(tx, pipeline, rule)
@@ -174,16 +181,16 @@ def _read_since(
     ]
 
 
-def _watched_since(tx: Connection, pipeline: str, rule: Schedule) -> datetime | None:
+def _watched_since(tx: Connection, pipeline: str, rule: ScheduleTrigger) -> datetime | None:
     query = select(events.c.time).where(events.c.source == _source(pipeline), events.c.id == _watched(rule))
     return tx.execute(query).scalar_one_or_none()
 
 
 def _source(pipeline: str) -> str:
-    return f"/triggers/{pipeline}/{Schedule.kind}"
+    return f"/triggers/{pipeline}/{ScheduleTrigger.kind}"
 
 
-def _watched(rule: Schedule) -> str:
+def _watched(rule: ScheduleTrigger) -> str:
     return f"{rule.name} {rule.timezone}-watched"
 
 

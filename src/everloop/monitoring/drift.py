@@ -36,7 +36,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class DriftReport:
     """What one look found; JSON as it stands."""
 
     alarm: bool
@@ -57,7 +57,7 @@ def drift(
     alarm: Alarm | None = None,
     fdr: float = 0.05,
     margins: Margins | None = None,
-) -> Drift:
+) -> DriftReport:
     """Hold live inputs against the training data; `live` was taken with `edges=reference.edges()`.
 
     While nothing moves, at most a share `fdr` of looks tells of a move, over all columns together, and fewer
@@ -81,7 +81,7 @@ def drift(
     ringing = sorted(filter(alarm.rings_for, shift.drifted), key=lambda s: -s.effect / alarm.least(s))
     unknown = [name for name in shift.unmatched if name in alarm.columns and name not in alarm.ignore]
     columns = tuple(dict.fromkeys((*unknown, *(move.column for move in ringing))))
-    return Drift(
+    return DriftReport(
         alarm=bool(columns),
         because=_because(unknown, ringing, shift),
         columns=columns,

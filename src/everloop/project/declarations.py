@@ -10,7 +10,7 @@ from typing import TypeVar
 from everloop.errors import InvalidInput, NotFound, ProjectError
 from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
-from everloop.loop.triggers import Decay, Drift, NewData, Triggers
+from everloop.loop.triggers import DecayTrigger, DriftTrigger, NewDataTrigger, Triggers
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
 from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
@@ -130,7 +130,7 @@ def _check_datasets(declared: Declarations) -> None:
     known = {dataset.name for dataset in declared.datasets}
     read = [pair for pipeline in declared.pipelines for pair in _read_by(pipeline)]
     for triggers in declared.triggers:
-        asked = (rule for rule in triggers.rules if isinstance(rule, NewData))
+        asked = (rule for rule in triggers.rules if isinstance(rule, NewDataTrigger))
         read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
     for reader, name in read:
         if name not in known:
@@ -159,7 +159,7 @@ def _check_monitors(declared: Declarations) -> None:
     for triggers in declared.triggers:
         declared.pipeline(triggers.pipeline)
         for rule in triggers.rules:
-            if isinstance(rule, Decay | Drift) and rule.monitor not in monitors:
+            if isinstance(rule, DecayTrigger | DriftTrigger) and rule.monitor not in monitors:
                 raise ProjectError(
                     f"trigger {rule.name!r} reads a monitor, {_NOT_THERE}.",
                     next_step=_meant(rule.monitor, monitors, "give the monitor a name in the module."),

@@ -29,7 +29,7 @@ from everloop.rollout.endpoints import (
     save_rollout,
     write_traffic,
 )
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 
@@ -86,14 +86,14 @@ def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, costs)) is not None))
 
 
-def _outcome(rows: list[Labelled], costs: _Costs) -> Outcome | None:
+def _outcome(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:
         return None  # answered when there was nothing to compare
     others = [row for row in rows if row.prediction.version != assigned.prediction.version]
     prediction = assigned.prediction
-    return Outcome(
+    return ScoredRequest(
         seq=prediction.seq,
         request_id=prediction.request_id,
         unit=prediction.unit,

@@ -7,7 +7,7 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
 from everloop.records.checks import CheckResult
-from everloop.records.serving import Rollout, RolloutState, Split, Traffic
+from everloop.records.serving import Rollout, RolloutState, Traffic, TrafficSplit
 from everloop.storage.codec import from_json, to_json
 from everloop.storage.database import insert_once
 from everloop.storage.schema import endpoints, rollouts
@@ -24,7 +24,7 @@ def read_traffic(tx: Connection, endpoint: str) -> Traffic | None:
         generation=row["generation"],
         stable=row["stable"],
         canary=row["canary"],
-        split=Split(stable=100).shifted(row["split"]),
+        split=TrafficSplit(stable=100).shifted(row["split"]),
         salt=row["salt"],
         shadow=row["shadow"],
     )

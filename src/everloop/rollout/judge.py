@@ -18,7 +18,7 @@ from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
 from everloop.rollout.evalue import MORE_OFTEN, OTHERWISE, Gain, fewest, mean_above_zero, which_arm
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 
 SPLIT_ALPHA = 0.001
 """How often a sound router may be accused of not keeping to the split."""
@@ -246,7 +246,7 @@ def quality(margin: float = 0.01, alpha: float = 0.01, *, metric: str | Metric =
 
 
 def weigh_pairs(
-    pairs: Iterable[Outcome],
+    pairs: Iterable[ScoredRequest],
     margin: float,
     alpha: float,
     metric: str | Metric = "brier",

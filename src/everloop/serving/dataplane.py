@@ -15,7 +15,7 @@ from everloop.models.compiled import Columns, CompiledSignature
 from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic, Value
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Traffic, TrafficSplit, Value
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
@@ -46,7 +46,7 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LoadedTraffic:
     """What is in force: the traffic and every revision that it needs. Replaced as one reference, never changed."""
 
     traffic: Traffic
@@ -118,10 +118,10 @@ class DataPlane:
         self.endpoint = endpoint
         self._load, self._log = load, log
         self._now, self._new_id, self._timer = now, new_id, timer
-        self._plan: Plan | None = None
+        self._plan: LoadedTraffic | None = None
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> LoadedTraffic | None:
         """What is in force now; None before the first `apply`."""
         return self._plan
 
@@ -144,10 +144,10 @@ class DataPlane:
                 revisions[traffic.canary] = self._revision(traffic, traffic.canary)
             except Exception:
                 if self._plan is None and revisions:
-                    alone = replace(traffic, generation=0, canary=None, split=Split(stable=100))
-                    self._plan = Plan(traffic=alone, revisions=revisions)
+                    alone = replace(traffic, generation=0, canary=None, split=TrafficSplit(stable=100))
+                    self._plan = LoadedTraffic(traffic=alone, revisions=revisions)
                 raise
-        self._plan = Plan(traffic=traffic, revisions=revisions)
+        self._plan = LoadedTraffic(traffic=traffic, revisions=revisions)
 
     def check_ready(self) -> None:
         """Raises NotReady, with the next step, while there is nothing to answer with."""
@@ -180,7 +180,7 @@ class DataPlane:
             return self._answer(asked, revision, arm, score, None)
         return self._answer(asked, revision, arm, score, self._shadow_of(plan, asked, arm, share))
 
-    def _ready(self) -> Plan:
+    def _ready(self) -> LoadedTraffic:
         plan = self._plan
         if plan is None or plan.traffic.stable is None:
             raise NotReady(
@@ -190,13 +190,13 @@ class DataPlane:
         return plan
 
     @staticmethod
-    def _stable(plan: Plan) -> Revision:
+    def _stable(plan: LoadedTraffic) -> Revision:
         stable = plan.stable
         assert stable is not None, "a plan is ready only with a stable revision"
         return stable
 
     @staticmethod
-    def _named(plan: Plan, version: int) -> Revision:
+    def _named(plan: LoadedTraffic, version: int) -> Revision:
         if version not in plan.revisions:
             loaded = ", ".join(str(number) for number in sorted(plan.revisions))
             raise NotFound(
@@ -225,7 +225,7 @@ class DataPlane:
             arrived_at=now,
         )
 
-    def _choose(self, plan: Plan, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
+    def _choose(self, plan: LoadedTraffic, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
         traffic, canary = plan.traffic, plan.canary
         if version is not None:
             named = Arm.CANARY if version == traffic.canary else Arm.STABLE
@@ -301,7 +301,9 @@ class DataPlane:
         )
         return Answer(response, score.seconds, shadow)
 
-    def _shadow_of(self, plan: Plan, asked: _Asked, arm: Arm, share: int) -> Callable[[], None] | None:
+    def _shadow_of(
+        self, plan: LoadedTraffic, asked: _Asked, arm: Arm, share: int
+    ) -> Callable[[], None] | None:
         """Score the request with the other revision too; the client does not wait for it."""
         if not plan.traffic.shadow or plan.canary is None or share == 0:
             return None

@@ -21,7 +21,7 @@ from everloop.registry.versions import get_version
 from everloop.rollout.endpoints import observed_generation, read_traffic, report_observed
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
-from everloop.serving.metrics import Metrics
+from everloop.serving.metrics import ServerMetrics
 from everloop.serving.service import Service
 from everloop.storage.workspace import Workspace
 
@@ -108,7 +108,7 @@ class PredictionServer:
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self.url = f"http://{shown}:{bound[1]}"
         """Where it listens."""
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self._workspace, self._endpoint, self._request_seconds = workspace, endpoint, request_seconds
         self._uvicorn: _Uvicorn | None = None
         self._stopped = False

@@ -12,7 +12,7 @@ from everloop.monitoring.labels import LabelReceipt
 from everloop.records.serving import Label
 from everloop.serving.dataplane import DataPlane
 from everloop.serving.errors import Overloaded
-from everloop.serving.metrics import Metrics
+from everloop.serving.metrics import ServerMetrics
 
 T = TypeVar("T")
 JSON = b"application/json"
@@ -107,7 +107,7 @@ class Service:
         plane: DataPlane,
         *,
         record: Callable[[Sequence[Label]], LabelReceipt],
-        metrics: Metrics,
+        metrics: ServerMetrics,
         now: Clock,
         release: str = "",
     ) -> None:
