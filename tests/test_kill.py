@@ -28,9 +28,9 @@ from everloop.models.saving import load_model
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.runs import RunState
 from everloop.records.serving import RolloutState
-from everloop.registry.aliases import alias_moves, find_alias
+from everloop.registry.aliases import find_alias, list_alias_moves
 from everloop.registry.versions import list_versions
-from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.storage import ledger
 from everloop.storage.schema import artifacts
 from everloop.storage.workspace import Workspace, open_workspace
@@ -141,10 +141,10 @@ def _story(root: Path) -> dict[str, object]:
         )
         versions = list_versions(tx)
         assert sorted(v.run_id for v in versions) == sorted(run.id for run in runs), "a run makes one version"
-        moves = [move for move in alias_moves(tx, "bought") if move.alias == CHAMPION]
+        moves = [move for move in list_alias_moves(tx, "bought") if move.alias == CHAMPION]
         assert [move.epoch for move in moves] == list(range(1, len(moves) + 1)), "the history has no gap"
         assert [m.previous for m in moves] == [None, *(m.version for m in moves[:-1])], "and no fork"
-        traffic = read_traffic(tx, "bought")
+        traffic = find_traffic(tx, "bought")
         assert traffic is not None
         seen = ledger.read(tx)
         assert len({(event.source, event.id) for event in seen}) == len(seen)

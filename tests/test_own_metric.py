@@ -16,7 +16,7 @@ from everloop.control.opened import OpenProject, RunResult
 from everloop.errors import ProjectError
 from everloop.monitoring.watch import MonitorWindow, list_windows
 from everloop.records.serving import Rollout
-from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.endpoints import find_traffic, list_rollouts
 from tests.app.conftest import Everloop, change, everloop, one_project_at_a_time, starter
 from tests.support.traffic import ask, label
 
@@ -123,7 +123,7 @@ def _tick(here: OpenProject) -> None:
 def _serve(here: OpenProject, name: str, outputs: dict[int, float], *, truth: float) -> None:
     """A hundred and fifty requests as the server would log them, with their labels."""
     with here.workspace.database.read() as tx:
-        traffic = read_traffic(tx, "churn")
+        traffic = find_traffic(tx, "churn")
     assert traffic is not None
     ids = ask(here.workspace, traffic, [f"{name}{n}" for n in range(150)], outputs=outputs)
     label(here.workspace, dict.fromkeys(ids, truth))

@@ -29,12 +29,12 @@ def outcome(number: int, where: Arm, percent: int, **facts: object) -> ScoredReq
 def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) -> Judge:
     """A judge that says what it is told to, so that a plan can be tested apart from statistics."""
 
-    def look(evidence: Evidence) -> Judgement:
+    def weigh(evidence: Evidence) -> Judgement:
         verdict = say(evidence)
         result = CheckResult(name="told", passed=verdict is PASS, because=f"told to say {verdict}")
         return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.outcomes)})
 
-    return Judge("told", ("told",), look, metric)
+    return Judge("told", ("told",), weigh, metric)
 
 
 def _plan(verdict: Verdict, metric: Metric | None = None) -> Canary:

@@ -19,12 +19,12 @@ from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, TrafficSplit
-from everloop.registry.aliases import alias_moves, drop_alias, find_alias
+from everloop.registry.aliases import drop_alias, find_alias, list_alias_moves
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 from everloop.rollout.controller import gather, reconcile
 from everloop.rollout.endpoint import Endpoint
-from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
 from everloop.settings import Settings
@@ -76,7 +76,7 @@ class Scene:
     def traffic(self) -> Traffic:
         """What the server should do."""
         with self.workspace.database.read() as tx:
-            found = read_traffic(tx, "late")
+            found = find_traffic(tx, "late")
         assert found is not None
         return found
 
@@ -192,7 +192,9 @@ def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Sce
     assert rolling.told()[2:] == ["rollout.started", "rollout.stepped", "rollout.promoted"]
     with rolling.workspace.database.read() as tx:
         moves = [
-            (m.alias, m.previous, m.version, m.epoch) for m in alias_moves(tx, "late") if m.alias == CHAMPION
+            (m.alias, m.previous, m.version, m.epoch)
+            for m in list_alias_moves(tx, "late")
+            if m.alias == CHAMPION
         ]
     assert moves == [(CHAMPION, None, 1, 1), (CHAMPION, 1, 2, 2)]
 
@@ -211,7 +213,7 @@ def test_bad_news_takes_the_traffic_back_and_the_version_is_not_tried_again(roll
     assert rolling.aliases() == (1, None)
     assert rolling.rollouts() == [(1, "promoted"), (2, "rolled_back")]
     with rolling.workspace.database.read() as tx:
-        assert alias_moves(tx, "late")[-1].why == "late@2 is champion or has had its rollout"
+        assert list_alias_moves(tx, "late")[-1].why == "late@2 is champion or has had its rollout"
 
 
 def test_without_a_proof_of_safety_the_stable_revision_stays(rolling: Scene) -> None:

@@ -62,7 +62,7 @@ def is_settled(batch: Batch) -> bool:
     return batch.version is not None or batch.verdict.keeps_out
 
 
-def latest_version(tx: Connection, dataset: str) -> DatasetPin:
+def get_latest(tx: Connection, dataset: str) -> DatasetPin:
     """The newest version, or NotFound."""
     found = find_latest(tx, dataset)
     if found is None:
@@ -83,7 +83,7 @@ def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
 
 def get_pin(tx: Connection, dataset: str, version: int) -> DatasetPin:
     """One version of a dataset, or NotFound with the versions there are."""
-    newest = latest_version(tx, dataset)
+    newest = get_latest(tx, dataset)
     if not 0 <= version <= newest.version:
         raise NotFound(
             f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest.version}."
@@ -154,7 +154,7 @@ def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
     kept = replace(batch, content=workspace.blobs.put(_parquet(rows)))
     with workspace.database.write() as tx:
         _put(tx, kept)
-        _tell(
+        _emit(
             tx,
             workspace,
             EventType.DATA_STOPPED if batch.verdict is DataVerdict.STOP else EventType.DATA_QUARANTINED,
@@ -196,9 +196,9 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
         total = batch.rows + (0 if before is None else before.rows)
         accepted = replace(batch, version=version, total_rows=total)
         _put(tx, accepted)
-        _tell(tx, workspace, EventType.DATA_ARRIVED, accepted)
+        _emit(tx, workspace, EventType.DATA_ARRIVED, accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
-            _tell(tx, workspace, EventType.DATA_CHANGED, accepted)
+            _emit(tx, workspace, EventType.DATA_CHANGED, accepted)
         return accepted
 
 
@@ -265,13 +265,15 @@ def _record(row: RowMapping) -> Batch:
     return Batch(**dict(row) | {"verdict": DataVerdict(row["verdict"]), "findings": findings})
 
 
-def _tell(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
-    told: JsonObject = {
+def _emit(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
+    details: JsonObject = {
         "batch": batch.key,
         "rows": batch.rows,
         "version": batch.version,
         "verdict": batch.verdict.value,
         "because": "; ".join(finding.message for finding in batch.findings[:5]),
     }
-    event = workspace.event(kind, f"/datasets/{batch.dataset}", batch.dataset, told, id=f"{kind}-{batch.key}")
+    event = workspace.event(
+        kind, f"/datasets/{batch.dataset}", batch.dataset, details, id=f"{kind}-{batch.key}"
+    )
     ledger.append(tx, event)

@@ -69,7 +69,7 @@ def _judge(expectation: Expectation, table: pa.Table, tolerated: float) -> Findi
         verdict=DataVerdict.QUARANTINE if too_many else DataVerdict.PASS,
         rule="expectation",
         column=name,
-        message=_told(expectation, broken, table),
+        message=_describe(expectation, broken, table),
     )
 
 
@@ -176,7 +176,7 @@ def _nowhere(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.is_valid(column), False)
 
 
-def _told(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
+def _describe(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
     name, share = ", ".join(expectation.columns), percent(broken.rows / table.num_rows)
     match expectation:
         case NotNull():
@@ -190,8 +190,8 @@ def _told(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
 
 
 def _shown(row: int, values: Sequence[pa.Scalar]) -> str:
-    told = ", ".join(_text(value)[:40] for value in values)
-    return f"row {row} ({told})" if told else f"row {row}"
+    examples = ", ".join(_text(value)[:40] for value in values)
+    return f"row {row} ({examples})" if examples else f"row {row}"
 
 
 def _text(value: pa.Scalar) -> str:

@@ -50,7 +50,7 @@ def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
         settled = [batch for batch in list_batches(tx, dataset.name) if is_settled(batch)]
     seen = {batch.key for batch in settled}
     accepted = {batch.key.rpartition("@")[0]: batch.key for batch in settled if batch.version is not None}
-    fresh: list[Batch] = []
+    new: list[Batch] = []
     for path in sorted(p for p in workspace.settings.root.glob(dataset.files) if p.is_file()):
         name = _name(workspace, path)
         key = f"{name}@{_digest(path)}"
@@ -60,8 +60,8 @@ def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
                 next_step="put it back as it was, and new rows into a new file.",
             )
         if key not in seen:
-            fresh.append(append_file(workspace, dataset, path, key=key))
-    return fresh
+            new.append(append_file(workspace, dataset, path, key=key))
+    return new
 
 
 def read_file(path: Path) -> pa.Table:

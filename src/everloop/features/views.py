@@ -340,13 +340,13 @@ def span_label(span: timedelta) -> str:
 def _meaning(view: FeatureView) -> str:
     """What a view computes, whatever it and its features are called and in whatever order they stand."""
     aggregates = sorted({str(aggregate.definition()) for aggregate in view.aggregates})
-    told: Mapping[str, Json] = view.definition() | {
+    definition: Mapping[str, Json] = view.definition() | {
         "name": None,
         "join_key": sorted(view.join_key),
         "columns": sorted(view.columns),
         "aggregates": aggregates,
     }
-    return str(sorted(told.items()))
+    return str(sorted(definition.items()))
 
 
 def _seconds(span: timedelta) -> int | float:

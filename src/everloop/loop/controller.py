@@ -17,7 +17,7 @@ from everloop.loop.situation import situation
 from everloop.loop.triggers import NewDataTrigger, Triggers
 from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
-from everloop.monitoring.watch import look
+from everloop.monitoring.watch import evaluate_window
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
 from everloop.records.runs import Run
@@ -32,7 +32,7 @@ WHO = "everloop"
 class _Turn:
     """What is new about a pipeline's reasons, and whether they start a run."""
 
-    news: tuple[Firing, ...]
+    changes: tuple[Firing, ...]
     start: bool
 
 
@@ -82,7 +82,7 @@ class Controller:
         for dataset in self.datasets:
             yield partial(collect, self.workspace, dataset)
         for monitor in self.monitors:
-            yield partial(look, self.workspace, monitor)
+            yield partial(evaluate_window, self.workspace, monitor)
         for endpoint in self.endpoints:
             yield partial(settle, self.workspace, endpoint)
         for triggers in self.triggers:
@@ -90,23 +90,23 @@ class Controller:
 
     def _fire(self, triggers: Triggers) -> None:
         with self.workspace.database.read() as tx:
-            if is_watched(tx, triggers) and not self._turn(tx, triggers).news:
+            if is_watched(tx, triggers) and not self._turn(tx, triggers).changes:
                 return
         with self.workspace.database.write() as tx:
             watch(tx, self.workspace, triggers)
             turn = self._turn(tx, triggers)  # anew: another controller may have been here meanwhile
-            run = self._start(tx, triggers.pipeline, turn.news) if turn.start else None
-            for firing in turn.news:
+            run = self._start(tx, triggers.pipeline, turn.changes) if turn.start else None
+            for firing in turn.changes:
                 record(tx, self.workspace, _with_run(firing, run))
 
     def _turn(self, tx: Connection, triggers: Triggers) -> _Turn:
         found = reasons(tx, self.workspace, triggers)
         outcome = decide(found.pending(), situation(tx, triggers, self.workspace.now()), triggers)
-        fates = (*found.read, *outcome.firings)
-        return _Turn(news=tuple(f for f in fates if f not in found.told), start=outcome.start)
+        firings = (*found.read, *outcome.firings)
+        return _Turn(changes=tuple(f for f in firings if f not in found.waiting), start=outcome.start)
 
-    def _start(self, tx: Connection, pipeline: str, news: Sequence[Firing]) -> Run:
-        joined = [firing for firing in news if _joins_the_start(firing)]
+    def _start(self, tx: Connection, pipeline: str, changes: Sequence[Firing]) -> Run:
+        joined = [firing for firing in changes if _joins_the_start(firing)]
         first = next(firing for firing in joined if firing.decision is Decision.STARTED)
         return request_run(
             tx,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from everloop.data.datasets import find_latest, list_batches
 from everloop.loop.decisions import Decision, Firing, newest_slot
-from everloop.loop.firings import known_keys, list_firings
+from everloop.loop.firings import list_firings, list_known_keys
 from everloop.loop.situation import FRESHENS
 from everloop.loop.triggers import (
     DecayTrigger,
@@ -33,9 +33,9 @@ from everloop.storage.workspace import Workspace
 class Reasons:
     """The reasons of one pipeline that have not become a run yet."""
 
-    told: tuple[Firing, ...]
+    waiting: tuple[Firing, ...]
     """On the ledger, and waiting."""
-    fresh: tuple[Firing, ...]
+    new: tuple[Firing, ...]
     """Not on the ledger yet."""
     read: tuple[Firing, ...]
     """Of the told ones, those about data that a run has read since, as they stand now."""
@@ -43,32 +43,32 @@ class Reasons:
     def pending(self) -> list[Firing]:
         """What is to be decided on, oldest first."""
         settled = {(firing.trigger, firing.key) for firing in self.read}
-        waiting = [firing for firing in self.told if (firing.trigger, firing.key) not in settled]
-        return [*waiting, *sorted(self.fresh, key=lambda firing: firing.time)]
+        waiting = [firing for firing in self.waiting if (firing.trigger, firing.key) not in settled]
+        return [*waiting, *sorted(self.new, key=lambda firing: firing.time)]
 
 
 def reasons(tx: Connection, workspace: Workspace, triggers: Triggers) -> Reasons:
     """Look at every trigger; the same look twice finds the same."""
-    told = list_firings(tx, triggers.pipeline, Decision.WAITING)
-    fresh: list[Firing] = []
+    waiting = list_firings(tx, triggers.pipeline, Decision.WAITING)
+    new: list[Firing] = []
     read: list[Firing] = []
     for rule in triggers.rules:
-        mine = [firing for firing in told if firing.trigger == rule.name]
+        mine = [firing for firing in waiting if firing.trigger == rule.name]
         standing = list(_standing(tx, workspace, triggers.pipeline, rule, mine))
-        known = known_keys(tx, triggers.pipeline, rule.name)
-        fresh += [firing for firing in standing if firing.key not in known]
+        known = list_known_keys(tx, triggers.pipeline, rule.name)
+        new += [firing for firing in standing if firing.key not in known]
         if isinstance(rule, NewDataTrigger):
             read += _read_since(tx, triggers.pipeline, rule, mine, standing)
-    return Reasons(told=tuple(told), fresh=tuple(fresh), read=tuple(read))
+    return Reasons(waiting=tuple(waiting), new=tuple(new), read=tuple(read))
 
 
 def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
         if isinstance(rule, ScheduleTrigger):
-            told = {"schedule": rule.cron, "zone": rule.timezone}
+            waiting = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
-            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
+            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, waiting, id=_watched(rule)))
 
 
 def is_watched(tx: Connection, triggers: Triggers) -> bool:
@@ -137,7 +137,7 @@ def _by_data(
 
 def _by_event(tx: Connection, rule: DecayTrigger | DriftTrigger) -> Iterator[tuple[str, str, datetime]]:
     for event in ledger.read(tx, types=[rule.event], subject=rule.monitor):
-        yield event.id, _told(event), event.time
+        yield event.id, _describe(event), event.time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,5 +198,5 @@ def _first_finding(batch: Batch) -> str:
     return batch.findings[0].message if batch.findings else ""
 
 
-def _told(event: Event) -> str:
+def _describe(event: Event) -> str:
     return str(event.data.get("because", event.short_type))

@@ -104,9 +104,9 @@ def _because(unknown: Sequence[str], ringing: Sequence[ColumnShift], shift: Shif
         worst = {
             move.column: move.message for move in reversed(ringing)
         }  # of several per column the largest stays
-        told = [worst[name] for name in dict.fromkeys(move.column for move in ringing)]
-        told = [*(f"{name}: cannot be compared with the training data" for name in unknown), *told]
-        rest = len(told) - 3
-        return "; ".join(told[:3]) + (f"; and {rest} more" if rest > 0 else "")
+        texts = [worst[name] for name in dict.fromkeys(move.column for move in ringing)]
+        texts = [*(f"{name}: cannot be compared with the training data" for name in unknown), *texts]
+        rest = len(texts) - 3
+        return "; ".join(texts[:3]) + (f"; and {rest} more" if rest > 0 else "")
     moved = shift.drifted_columns
     return f"no alarm; moved: {', '.join(moved)}" if moved else "nothing moved"

@@ -57,7 +57,7 @@ class MonitorWindow:
     result: JsonObject
 
 
-def look(workspace: Workspace, monitor: Monitor) -> MonitorWindow | None:
+def evaluate_window(workspace: Workspace, monitor: Monitor) -> MonitorWindow | None:
     """Judge the newest window that is complete; None when it has been judged before, or nothing was served in it.
 
     Windows that went by while nobody looked are left out: what matters is whether something is wrong now. A monitor that
@@ -239,10 +239,10 @@ def _write(workspace: Workspace, window: MonitorWindow) -> None:
         if not insert_once(tx, windows, {name: getattr(window, name) for name in window.__slots__}):
             return
         if window.verdict == ALARM:
-            told = {"because": window.result.get("because"), "version": window.result.get("version")}
+            found = {"because": window.result.get("because"), "version": window.result.get("version")}
             id = f"{window.monitor}-{window.end.isoformat()}"
             event = workspace.event(
-                _EVENTS[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id
+                _EVENTS[window.kind], f"/monitors/{window.monitor}", window.monitor, found, id=id
             )
             ledger.append(tx, event)
 

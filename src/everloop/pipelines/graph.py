@@ -99,7 +99,7 @@ class Graph:
         return tuple(sorted({name for source in self.sources() for name in datasets_of(source)}))
 
 
-class Trace:
+class GraphBuilder:
     """Collects what a pipeline's function calls while it runs with placeholders."""
 
     def __init__(self, pipeline: str, params: Mapping[str, Any]) -> None:

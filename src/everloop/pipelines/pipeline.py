@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Graph, ResultPlaceholder, Trace
+from everloop.pipelines.graph import Graph, GraphBuilder, ResultPlaceholder
 from everloop.pipelines.hints import fits
 from everloop.pipelines.sources import Param
 from everloop.records.json import Json
@@ -79,7 +79,7 @@ class Pipeline:
     @cached_property
     def graph(self) -> Graph:
         """Its steps; raises ProjectError for anything that cannot work, naming the line."""
-        trace = Trace(self.name, {name: kind for name, (kind, _) in self.params.items()})
+        trace = GraphBuilder(self.name, {name: kind for name, (kind, _) in self.params.items()})
         with tracing.tracing_into(trace):
             try:
                 self.function(**{name: ResultPlaceholder(Param(name)) for name in self.params})

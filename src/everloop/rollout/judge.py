@@ -63,14 +63,14 @@ class Judge:
     name: str
     guards: tuple[str, ...]
     """What it watches; no two judges that are joined watch the same thing."""
-    look: Callable[[Evidence], Judgement]
+    weigh: Callable[[Evidence], Judgement]
     metric: Metric | None = None
     """The metric whose losses outcomes must carry; None when it needs no labels."""
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Look at the evidence."""
         try:
-            return self.look(evidence)
+            return self.weigh(evidence)
         except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
             result = CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
             return Judgement(verdict=Verdict.FAIL, result=result, numbers={})
@@ -160,7 +160,7 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         _safe_log_e(counts, margin),
     )
     (canary, canary_failed), (stable, stable_failed) = counts.of(Arm.CANARY), counts.of(Arm.STABLE)
-    told = f"canary failed {_rate(canary_failed, canary)}, stable {_rate(stable_failed, stable)}"
+    finding = f"canary failed {_rate(canary_failed, canary)}, stable {_rate(stable_failed, stable)}"
     parts = (
         _unless(
             f"traffic is split as planned ({canary} units in the canary, {stable} in stable)",
@@ -181,7 +181,7 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         "errors.harm_log_e": harm,
         "errors.safe_log_e": safe,
     }
-    return _judgement(name, told, parts, numbers, _of_one_unit(counts.one_unit))
+    return _judgement(name, finding, parts, numbers, _of_one_unit(counts.one_unit))
 
 
 def _of_one_unit(unit: str | None) -> str:
@@ -264,7 +264,7 @@ def weigh_pairs(
     harm = mean_above_zero(Gain(more, worst) for more in extra)
     safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)
     mean = math.fsum(extra) / len(extra) if extra else 0.0
-    told = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
+    finding = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
     parts = (
         _unless("the canary is no worse", harm, alpha),
         _only_if(f"the canary is worse by less than {margin:g}", safe, alpha, also=bool(extra)),
@@ -277,7 +277,7 @@ def weigh_pairs(
     }
     least = fewest(margin, worst - margin, -math.log(alpha))
     return _judgement(
-        name, told, parts, numbers, f"; a pass takes {least} pairs at least" if len(extra) < least else ""
+        name, finding, parts, numbers, f"; a pass takes {least} pairs at least" if len(extra) < least else ""
     )
 
 
@@ -290,7 +290,7 @@ def _within(what: str, value: float, ceiling: float = 1.0) -> None:
 
 
 def _judgement(
-    name: str, told: str, parts: tuple[CheckResult, ...], numbers: Mapping[str, float], hint: str
+    name: str, finding: str, parts: tuple[CheckResult, ...], numbers: Mapping[str, float], hint: str
 ) -> Judgement:
     """The last part is the proof of safety; any other that does not hold is a proof of harm."""
     *harms, safe = parts
@@ -298,7 +298,7 @@ def _judgement(
     verdict = Verdict.FAIL if why != [safe] else Verdict.PASS if safe.passed else Verdict.MARGINAL
     if verdict is not Verdict.MARGINAL:
         hint = ""
-    because = f"{verdict}: {told}; {'; '.join(f'{part.name}: {part.because}' for part in why)}{hint}"
+    because = f"{verdict}: {finding}; {'; '.join(f'{part.name}: {part.because}' for part in why)}{hint}"
     result = CheckResult(name=name, passed=verdict is Verdict.PASS, because=because, parts=parts)
     return Judgement(verdict=verdict, result=result, numbers=numbers)
 

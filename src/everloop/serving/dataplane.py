@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Inference:
     """One request on its way: what all of its rows in the log have in common."""
 
     request: InferenceRequest
@@ -169,16 +169,16 @@ class DataPlane:
         Raises ModelFailed when the revision that had to answer cannot.
         """
         plan = self._ready()
-        asked = self._ask(request)
-        arm, revision, share = self._choose(plan, asked.unit, version)
+        inference = self._open(request)
+        arm, revision, share = self._choose(plan, inference.unit, version)
         score = self._score(revision, request)
-        self._record(asked, revision, arm, share, score)
+        self._record(inference, revision, arm, share, score)
         if score.failed and arm is Arm.CANARY and share > 0:
             arm, revision, share = Arm.STABLE, self._stable(plan), plan.traffic.split.stable
             score = self._score(revision, request)
-            self._record(asked, revision, arm, share, score)
-            return self._answer(asked, revision, arm, score, None)
-        return self._answer(asked, revision, arm, score, self._shadow_of(plan, asked, arm, share))
+            self._record(inference, revision, arm, share, score)
+            return self._answer(inference, revision, arm, score, None)
+        return self._answer(inference, revision, arm, score, self._shadow_of(plan, inference, arm, share))
 
     def _ready(self) -> LoadedTraffic:
         plan = self._plan
@@ -215,9 +215,9 @@ class DataPlane:
         _warm(revision)
         return revision
 
-    def _ask(self, request: InferenceRequest) -> _Asked:
+    def _open(self, request: InferenceRequest) -> _Inference:
         prediction_id, now = self._new_id(), self._now()
-        return _Asked(
+        return _Inference(
             request=request,
             prediction_id=prediction_id,
             unit=request.unit or prediction_id,
@@ -254,20 +254,20 @@ class DataPlane:
             return _Score(values, Outcome.ANSWERED, None, seconds)
         return _Score({}, outcome, _storable(error), seconds)
 
-    def _record(self, asked: _Asked, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
-        request = asked.request
+    def _record(self, inference: _Inference, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
+        request = inference.request
         for row in range(request.rows):
             prediction = Prediction(
-                id=row_id(asked.prediction_id, row, request.rows),
-                request_id=request.id or asked.prediction_id,
-                unit=asked.unit,
+                id=row_id(inference.prediction_id, row, request.rows),
+                request_id=request.id or inference.prediction_id,
+                unit=inference.unit,
                 endpoint=self.endpoint,
                 model=revision.model,
                 version=revision.version,
                 arm=arm,
                 share=share,
-                time=asked.time,
-                arrived_at=asked.arrived_at,
+                time=inference.time,
+                arrived_at=inference.arrived_at,
                 inputs={name: values[row] for name, values in request.columns.items()},
                 outputs={name: values[row] for name, values in score.values.items()} or None,
                 outcome=score.outcome,
@@ -278,7 +278,7 @@ class DataPlane:
 
     def _answer(
         self,
-        asked: _Asked,
+        inference: _Inference,
         revision: Revision,
         arm: Arm,
         score: _Score,
@@ -286,32 +286,32 @@ class DataPlane:
     ) -> Answer:
         if score.failed:
             raise ModelFailed(
-                f"{revision.model}@{revision.version} could not answer; this is prediction {asked.prediction_id}.",
+                f"{revision.model}@{revision.version} could not answer; this is prediction {inference.prediction_id}.",
                 version=revision.version,
                 next_step="the server's log and the inference log say why.",
             )
         response = InferenceResponse(
-            id=asked.request.id or asked.prediction_id,
-            prediction_id=asked.prediction_id,
+            id=inference.request.id or inference.prediction_id,
+            prediction_id=inference.prediction_id,
             model=revision.model,
             version=revision.version,
             arm=arm,
-            outputs=_wanted(revision.signature.declared.outputs, asked.request.wanted),
+            outputs=_wanted(revision.signature.declared.outputs, inference.request.wanted),
             values=score.values,
         )
         return Answer(response, score.seconds, shadow)
 
     def _shadow_of(
-        self, plan: LoadedTraffic, asked: _Asked, arm: Arm, share: int
+        self, plan: LoadedTraffic, inference: _Inference, arm: Arm, share: int
     ) -> Callable[[], None] | None:
         """Score the request with the other revision too; the client does not wait for it."""
         if not plan.traffic.shadow or plan.canary is None or share == 0:
             return None
         other = plan.canary if arm is Arm.STABLE else self._stable(plan)
-        return partial(self._score_shadow, asked, other, share)
+        return partial(self._score_shadow, inference, other, share)
 
-    def _score_shadow(self, asked: _Asked, other: Revision, share: int) -> None:
-        self._record(asked, other, Arm.SHADOW, share, self._score(other, asked.request))
+    def _score_shadow(self, inference: _Inference, other: Revision, share: int) -> None:
+        self._record(inference, other, Arm.SHADOW, share, self._score(other, inference.request))
 
 
 def _wanted(outputs: Sequence[Field], names: Sequence[str]) -> Sequence[Field]:

@@ -67,7 +67,7 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What a client reads: our own errors in full, of all others only that they happened."""
     if isinstance(error, EverloopError):
         return str(error)

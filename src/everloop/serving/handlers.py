@@ -110,7 +110,7 @@ async def _infer(
 
     small = len(request.body) <= INLINE_BYTES
     try:
-        answer, body, reading, writing = work() if small else await service.beside(work)
+        answer, body, reading, writing = work() if small else await service.background(work)
     except ModelFailed as error:
         request.version = str(error.version)
         raise
@@ -131,7 +131,7 @@ def _later(
         if small:
             shadow()
         else:
-            await service.beside(shadow, always=True)
+            await service.background(shadow, always=True)
 
     return later
 

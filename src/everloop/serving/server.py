@@ -18,7 +18,7 @@ from everloop.monitoring.inference_log import InferenceLog
 from everloop.monitoring.labels import LabelReceipt, record_labels
 from everloop.records.serving import Label
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import observed_generation, read_traffic, report_observed
+from everloop.rollout.endpoints import find_traffic, observed_generation, report_observed
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
 from everloop.serving.metrics import ServerMetrics
@@ -220,7 +220,7 @@ class Follower:
         """One comparison."""
         endpoint = self._plane.endpoint
         with self._database.read() as tx:
-            traffic, observed = read_traffic(tx, endpoint), observed_generation(tx, endpoint)
+            traffic, observed = find_traffic(tx, endpoint), observed_generation(tx, endpoint)
         if traffic is None:
             return
         if traffic.generation != self._plane.generation:
@@ -232,7 +232,7 @@ class Follower:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Look now, and in a thread every 100 ms for the length of the block."""
-        pause = self._look(POLL_SECONDS)
+        pause = self._poll(POLL_SECONDS)
         thread = threading.Thread(target=self._run, args=(pause,), name="follower", daemon=True)
         thread.start()
         try:
@@ -243,9 +243,9 @@ class Follower:
 
     def _run(self, pause: float) -> None:
         while not self._stop.wait(pause):
-            pause = self._look(pause)
+            pause = self._poll(pause)
 
-    def _look(self, pause: float) -> float:
+    def _poll(self, pause: float) -> float:
         """Follow, and say how long to wait before the next time."""
         try:
             self.follow()

@@ -13,8 +13,8 @@ from everloop.serving.errors import (
     TooLarge,
     TooSlow,
     UnsupportedContent,
+    describe_error,
     status_of,
-    told,
 )
 from everloop.serving.routes import find_route
 from everloop.serving.service import Handler, Request, Response, Service
@@ -58,7 +58,9 @@ def answering(_service: Service, call: Handler) -> Handler:
             status = status_of(error)
             if not isinstance(error, EverloopError):
                 _logger.error("%s %s failed", request.method, shown(request.path), exc_info=error)
-            return Response(status, _encode({"error": told(error)}), headers=_headers_of(error, status))
+            return Response(
+                status, _encode({"error": describe_error(error)}), headers=_headers_of(error, status)
+            )
 
     return handle
 

@@ -65,9 +65,9 @@ def invoke(words: Sequence[str]) -> int:
 
 
 def _complain(error: EverloopError, code: int, *, otherwise: str = "") -> int:
-    from everloop.app.output import complain
+    from everloop.app.output import print_error
 
-    complain(error if error.next_step else EverloopError(error.reason, next_step=otherwise))
+    print_error(error if error.next_step else EverloopError(error.reason, next_step=otherwise))
     return code
 
 

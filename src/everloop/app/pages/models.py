@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from everloop.app.output import print_table, say, short, shortened
+from everloop.app.output import echo, print_table, short, shortened
 from everloop.control.models import Aliases, ModelsReport
 from everloop.evaluation.metric import METRICS
 from everloop.records.models import AliasMove, ModelVersion
@@ -32,10 +32,10 @@ def print_history(found: ModelsReport, *, now: datetime) -> None:
 def print_move(move: AliasMove | None, wanted: str) -> None:
     """That the champion has moved, or has been where it was wanted."""
     if move is None:
-        say(f"{wanted} is champion already; nothing was changed.")
+        echo(f"{wanted} is champion already; nothing was changed.")
         return
     before = "nobody" if move.previous is None else f"{move.model}@{move.previous}"
-    say(f"champion of {move.model}: {before} → ", (f"{move.model}@{move.version}", "bold"))
+    echo(f"champion of {move.model}: {before} → ", (f"{move.model}@{move.version}", "bold"))
 
 
 def _measured(versions: Sequence[ModelVersion]) -> dict[str, str]:

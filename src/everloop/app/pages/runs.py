@@ -7,12 +7,12 @@ from datetime import datetime
 
 from everloop.app.output import (
     duration,
+    echo,
     moment,
     print_checks,
     print_facts,
     print_table,
     print_warnings,
-    say,
     short,
     shortened,
 )
@@ -46,9 +46,9 @@ def print_report(report: RunReport, pipeline: Pipeline) -> None:
     for version in report.versions:
         _print_verdict(version, _ROLES.get(report.roles.get(version.name, ""), ""))
     if not report.versions and any(node.registers for node in pipeline.graph.nodes):
-        say(_SAME if report.register else _EXPERIMENT)
+        echo(_SAME if report.register else _EXPERIMENT)
     print_warnings(report.warnings)
-    say(("complete", "green"), f" in {duration(report.run.seconds)}")
+    echo(("complete", "green"), f" in {duration(report.run.seconds)}")
 
 
 _ROLES = {"champion": " and is champion", CHALLENGER: " and is challenger; `everloop up` rolls it out"}
@@ -58,7 +58,7 @@ _EXPERIMENT = "this was an experiment, so nothing was registered; --register mak
 
 def _print_verdict(version: ModelVersion, role: str = "") -> None:
     verdict = ("passed its gate", "green") if version.passed else ("was refused by its gate", "red")
-    say((version.name, "bold"), " ", verdict, role)
+    echo((version.name, "bold"), " ", verdict, role)
     if version.gate is not None:
         print_checks(version.gate)
 
@@ -69,7 +69,7 @@ def _outcome(run: Run) -> str:
 
 
 def _print_head(run: Run) -> None:
-    say(("run ", "bold"), (run.id, "bold"), f" of {run.pipeline}: {run.state.value}")
+    echo(("run ", "bold"), (run.id, "bold"), f" of {run.pipeline}: {run.state.value}")
     models = [f"{p.alias} {'none' if p.version is None else f'{p.model}@{p.version}'}" for p in run.models]
     print_facts(
         {
