@@ -253,7 +253,8 @@ def test_a_block_is_left_out_only_for_a_known_reason(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_within_the_repository_leads_somewhere(document: Path) -> None:
     """A reader who follows a link to a file of this repository finds it."""
-    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text(encoding="utf-8")):
+    prose = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", prose):
         assert (document.parent / target).exists(), f"{document.name}: there is no {target}"
 
 
