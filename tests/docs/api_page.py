@@ -22,6 +22,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import everloop
+from everloop import errors
 from everloop.control import opened
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -48,13 +49,14 @@ HEADINGS: Mapping[str, tuple[str, ...]] = {
     "Endpoints and rollouts": ("Endpoint", "Canary", "AllAtOnce", "error_rate", "quality"),
     "Monitors": ("PerformanceMonitor", "DriftMonitor"),
     "Triggers": ("Triggers", "Budget", "on_schedule", "on_new_data", "on_decay", "on_drift"),
-    "A project, from Python": ("open",),
+    "A project, from Python": ("open", "errors"),
 }
 """In the order of the loop; every public name stands under one of them."""
 RETURNED: Mapping[str, tuple[type, ...]] = {
     "open": (opened.OpenProject, opened.RunResult, opened.RunArtifacts, opened.OpenDataset, opened.OpenModel),
+    "errors": (errors.EverloopError, *errors.EverloopError.__subclasses__()),
 }
-"""What a public name gives back, for which there is no public name."""
+"""What a public name gives back or holds, for which there is no public name."""
 TOP = """\
 from datetime import UTC, datetime, timedelta
 
@@ -109,7 +111,11 @@ def _anchor(name: str, taken: Counter[str]) -> str:
 
 def _entry(name: str, thing: Any, *, called: bool = True) -> str:
     lines = [f"### `{name}`\n"]
-    if called and not (isinstance(thing, type) and issubclass(thing, Enum)):
+    if (
+        called
+        and not isinstance(thing, ModuleType)
+        and not (isinstance(thing, type) and issubclass(thing, Enum))
+    ):
         lines.append(f"```text\n{_call(name, thing)}\n```\n")
     lines.append(_prose(thing) + "\n")
     if isinstance(thing, type) and (members := list(_members(thing))):
@@ -244,7 +250,7 @@ def _first_paragraph(text: str) -> str:
 def _prose(thing: Any) -> str:
     """A docstring as Markdown: paragraphs as they are, examples in fences."""
     doc = inspect.getdoc(thing) or ""
-    namespace = vars(sys.modules[thing.__module__])
+    namespace = vars(thing if isinstance(thing, ModuleType) else sys.modules[thing.__module__])
     own: set[str] = set()
     parts: list[str] = []
     for found in _pieces(doc):
@@ -300,6 +306,8 @@ def _bound(tree: ast.Module) -> Iterator[str]:
 
 def _is_there_already(node: ast.AST) -> bool:
     """An import of what the page has without it: public names, and what is imported at its top."""
+    if isinstance(node, ast.Import):
+        return [(alias.name, alias.asname) for alias in node.names] == [("everloop", "ev")]
     if not isinstance(node, ast.ImportFrom):
         return False
     known = {"everloop": set(everloop.__all__), "datetime": _FROM_DATETIME}.get(
