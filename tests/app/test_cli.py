@@ -501,6 +501,7 @@ def test_what_was_kept_out_can_be_looked_at_and_taken_out(trained: Path, everloo
     assert shown.code == 0
     assert "the first 20 of 400 rows" in shown.out
     assert len(shown.out.splitlines()) >= 1 + 2 + 20
+    assert f"\n{rows[1].split(',')[0]} " in shown.out, "an identifier is shown as it came"
     assert (told["batch"]["rows"], len(told["rows"])) == (400, 20)
     for name in ("out.csv", "out.parquet"):
         written = everloop(

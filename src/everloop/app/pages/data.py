@@ -47,7 +47,11 @@ def print_kept_out(found: KeptOut) -> None:
         echo(f"{batch.rows:,} rows are in ", (found.file, "bold"))
     elif found.rows:
         title = f"the first {len(found.rows)} of {batch.rows:,} rows"
-        print_table(title, list(found.rows[0]), [list(row.values()) for row in found.rows])
+        # A number of the data may be an identifier: it is shown as it came.
+        rows = [
+            [str(value) if isinstance(value, int) else value for value in row.values()] for row in found.rows
+        ]
+        print_table(title, list(found.rows[0]), rows)
 
 
 def _counts(summary: DatasetSummary) -> str:
