@@ -24,7 +24,7 @@ endef
 export BENCHMARKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test cases lint bench docs lock anew
+.PHONY: help setup demo test cases lint bench docs api lock anew
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | tr '~' '\t' | expand -t 16
@@ -57,6 +57,9 @@ bench: setup  ## every benchmark, small
 
 docs: setup  ## every code block of the documents
 	$(BIN)/python -m pytest tests/docs
+
+api: setup  ## docs/api.md anew, from the docstrings
+	$(BIN)/python tests/docs/api_page.py
 
 lock: setup  ## choose the newest libraries that pyproject.toml allows, and write them down with their hashes
 	$(BIN)/uv lock --upgrade

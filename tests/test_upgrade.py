@@ -26,7 +26,7 @@ from everloop.registry.versions import list_versions
 from everloop.rollout.canary import Canary
 from everloop.rollout.controller import reconcile
 from everloop.rollout.endpoint import Endpoint
-from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.settings import Settings, Storage
 from everloop.storage.database import Database
 from everloop.storage.migrate import migrate
@@ -162,7 +162,7 @@ def _rollouts(workspace: Workspace) -> list[Rollout]:
 
 def _traffic(workspace: Workspace) -> Traffic:
     with workspace.database.read() as tx:
-        traffic = read_traffic(tx, "churn")
+        traffic = find_traffic(tx, "churn")
     assert traffic is not None
     return traffic
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from scipy.special import betaincinv
 
 from everloop.records.serving import Arm
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import (
     ErrorCounts,
     Judgement,
@@ -167,14 +167,16 @@ def decision(rollout: Iterator[tuple[int, Judgement]]) -> tuple[int, Verdict] | 
     return None
 
 
-def outcomes(seed: int, count: int, *, harm: float, spread: float, fails: float = 0.0) -> Iterator[Outcome]:
+def outcomes(
+    seed: int, count: int, *, harm: float, spread: float, fails: float = 0.0
+) -> Iterator[ScoredRequest]:
     """Requests that both revisions scored; the canary's Brier loss is `harm` higher on average."""
     rng = random.Random(seed)
     for number in range(count):
         where = Arm.CANARY if rng.random() < 0.5 else Arm.STABLE
         extra = min(max(harm + rng.gauss(0.0, spread), -1.0), 1.0)
         canary, stable = 0.5 + extra / 2, 0.5 - extra / 2
-        yield Outcome(
+        yield ScoredRequest(
             seq=number,
             request_id=f"r{number:07}",
             unit=f"r{number:07}",
@@ -186,7 +188,7 @@ def outcomes(seed: int, count: int, *, harm: float, spread: float, fails: float 
         )
 
 
-def running_means(stored: tuple[Outcome, ...]) -> tuple[float, float, float]:
+def running_means(stored: tuple[ScoredRequest, ...]) -> tuple[float, float, float]:
     """The floor: error rates of both arms and the mean difference in loss, and no judgement."""
     requests, failed = {Arm.STABLE: 0, Arm.CANARY: 0}, {Arm.STABLE: 0, Arm.CANARY: 0}
     extra = 0.0

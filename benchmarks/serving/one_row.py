@@ -32,7 +32,7 @@ from everloop.models.model import Model
 from everloop.models.saving import load_model, save_model
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Scalar, Split, Traffic
+from everloop.records.serving import Scalar, Traffic, TrafficSplit
 from everloop.registry.versions import get_version, register_version
 from everloop.rollout.endpoints import write_traffic
 from everloop.serving.server import serve
@@ -99,7 +99,7 @@ def make(root: Path) -> Workspace:
                 generation=1,
                 stable=1,
                 canary=None,
-                split=Split(stable=100),
+                split=TrafficSplit(stable=100),
                 salt="",
             ),
         )

@@ -8,6 +8,7 @@ from importlib import import_module
 from sys import modules
 from typing import TYPE_CHECKING
 
+from everloop import errors
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
 from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Evaluation
@@ -88,6 +89,7 @@ __all__ = [
     "compare",
     "constant",
     "error_rate",
+    "errors",
     "evaluate",
     "fit",
     "historical_features",

@@ -47,10 +47,13 @@ class FileClock:
     def set(self, time: datetime) -> None:
         """Move the clock; it never goes back."""
         if time.tzinfo is None:
-            raise InvalidInput(f"{time.isoformat()} has no time zone.")
+            raise InvalidInput(
+                f"{time.isoformat()} has no time zone.", next_step="give it one, like tzinfo=UTC."
+            )
         if self._path.exists() and time < self():
             raise InvalidInput(
-                f"the clock stands at {self().isoformat()} and cannot go back to {time.isoformat()}."
+                f"the clock stands at {self().isoformat()} and cannot go back to {time.isoformat()}.",
+                next_step="set it to a later time.",
             )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(f".{secrets.token_hex(4)}")
@@ -70,7 +73,13 @@ def parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InvalidInput(f"{text.strip()!r} is not a time; write it like 2013-01-31T23:00:00Z.") from None
+        raise InvalidInput(
+            f"{text.strip()!r} is not a time; write it like 2013-01-31T23:00:00Z.",
+            next_step="put such a time there.",
+        ) from None
     if time.tzinfo is None:
-        raise InvalidInput(f"{text.strip()!r} has no time zone; add Z or an offset.")
+        raise InvalidInput(
+            f"{text.strip()!r} has no time zone; add Z or an offset.",
+            next_step="write it like 2013-01-31T23:00:00Z.",
+        )
     return time.astimezone(UTC)

@@ -1,4 +1,12 @@
-"""Every error everloop raises on purpose: what happened, and what to do next."""
+"""Every error everloop raises on purpose: what happened, and what to do next.
+
+>>> import everloop as ev
+>>> try:
+...     ev.Canary(steps=[50, 20])
+... except ev.errors.InvalidInput as error:
+...     print(error.reason, "|", error.next_step)
+a canary cannot take the steps [50, 20]. | name rising percentages between 1 and 99, for example steps=(20, 50).
+"""
 
 
 class EverloopError(Exception):

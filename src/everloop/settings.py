@@ -23,7 +23,10 @@ class Storage:
 
     def __post_init__(self) -> None:
         if not self.folder:
-            raise ProjectError('[storage] folder is empty; write folder = "." for the project\'s own folder.')
+            raise ProjectError(
+                '[storage] folder is empty; write folder = "." for the project\'s own folder.',
+                next_step='write folder = ".everloop", which is the default.',
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +58,14 @@ class Serving:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
-            raise ProjectError(f"[serving] port is {self.port}; it must be 0 to 65535.")
+            raise ProjectError(
+                f"[serving] port is {self.port}; it must be 0 to 65535.",
+                next_step="choose one; 0 takes any that is free.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerSettings:
     """How runs are executed."""
 
     poll_seconds: float = 1.0
@@ -68,7 +74,8 @@ class Worker:
     def __post_init__(self) -> None:
         if not 0 < self.poll_seconds <= 3_600:
             raise ProjectError(
-                f"[worker] poll_seconds is {self.poll_seconds:g}; it must be above 0, at most 3600."
+                f"[worker] poll_seconds is {self.poll_seconds:g}; it must be above 0, at most 3600.",
+                next_step="write 1, which is the default.",
             )
 
 
@@ -83,7 +90,7 @@ class Settings:
     clock: ClockSettings = field(default_factory=ClockSettings)
     trust: Trust = field(default_factory=Trust)
     serving: Serving = field(default_factory=Serving)
-    worker: Worker = field(default_factory=Worker)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
 
     @property
     def folder(self) -> Path:
@@ -98,7 +105,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "clock": ClockSettings,
     "trust": Trust,
     "serving": Serving,
-    "worker": Worker,
+    "worker": WorkerSettings,
 }
 
 
@@ -123,13 +130,20 @@ def load_settings(root: Path) -> Settings:
             f"{path} does not exist.", next_step="make a project with `everloop init DIR`."
         ) from None
     except OSError as error:
-        raise ProjectError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ProjectError(
+            f"{path} cannot be read: {error.strerror}.", next_step="see that it may be read."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path} is not valid TOML: {error}.") from None
+        raise ProjectError(
+            f"{path} is not valid TOML: {error}.", next_step="correct it at that place."
+        ) from None
     project = _table(path, tree.pop("project", None), "project")
     module = project.pop("module", None)
     if not isinstance(module, str) or not module.isidentifier() or iskeyword(module):
-        raise ProjectError(f'{path}: [project] needs module = "name", the Python module beside it.')
+        raise ProjectError(
+            f'{path}: [project] needs module = "name", the Python module beside it.',
+            next_step='write module = "name" below [project].',
+        )
     _refuse_unknown(path, "project", project)
     sections = {name: _section(path, name, kind, tree.pop(name, {})) for name, kind in _SECTIONS.items()}
     _refuse_unknown(path, "", tree)
@@ -155,13 +169,17 @@ def _typed(path: Path, where: str, kind: object, value: object) -> object:
         return float(value)
     if kind not in _WANTED and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise ProjectError(f"{path}: {where} is {value!r}; it must be {_WANTED.get(kind, 'a list of texts')}.")
+    raise ProjectError(
+        f"{path}: {where} is {value!r}; it must be {_WANTED.get(kind, 'a list of texts')}.",
+        next_step="correct it.",
+    )
 
 
 def _table(path: Path, raw: object, name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ProjectError(
-            f"{path}: a section [{name}] is needed." if raw is None else f"{path}: {name} must be a section."
+            f"{path}: a section [{name}] is needed." if raw is None else f"{path}: {name} must be a section.",
+            next_step=f"write [{name}] on a line of its own, and its settings below.",
         )
     return dict(raw)
 
@@ -170,5 +188,6 @@ def _refuse_unknown(path: Path, section: str, left: Mapping[str, object]) -> Non
     if left:
         where = f"[{section}]" if section else "the file"
         raise ProjectError(
-            f"{path}: {where} has no {', '.join(sorted(left))}; nothing is ignored, so take it out."
+            f"{path}: {where} has no {', '.join(sorted(left))}; nothing is ignored, so take it out.",
+            next_step="take it out, or correct its name.",
         )

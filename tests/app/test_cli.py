@@ -351,6 +351,17 @@ def test_an_experiment_says_that_nothing_was_registered(trained: Path, everloop:
     assert [run["register"] for run in runs(everloop, trained)] == [False, False, False, True]
 
 
+def test_an_experiment_shows_what_the_gate_says(trained: Path, everloop: Everloop) -> None:
+    """A run is tried for its answer: the verdict with its reasons, in words and as JSON, and on the run's own page."""
+    refused = everloop("run", "keep_fresh", "-p", "trees=1", "-C", trained)
+    assert refused.code == 0
+    assert "churn was refused by its gate\n" in refused.out
+    assert re.search(r"✗ not_worse\(margin=0.03\) +log loss less the champion's: 0\.0", refused.out)
+    told = json.loads(everloop("run", "keep_fresh", "-p", "trees=1", "--json", "-C", trained).out)
+    assert (told["verdicts"]["churn"]["passed"], told["versions"]) == (False, [])
+    assert "registers    nothing, it is an experiment" in everloop("show", "-C", trained).out
+
+
 def test_the_same_again_registers_nothing_new(trained: Path, everloop: Everloop) -> None:
     """Equal bytes are the same version; the run says so, and which steps it did not need to repeat."""
     said = everloop("run", "keep_fresh", "-C", trained)
@@ -490,6 +501,7 @@ def test_what_was_kept_out_can_be_looked_at_and_taken_out(trained: Path, everloo
     assert shown.code == 0
     assert "the first 20 of 400 rows" in shown.out
     assert len(shown.out.splitlines()) >= 1 + 2 + 20
+    assert f"\n{rows[1].split(',')[0]} " in shown.out, "an identifier is shown as it came"
     assert (told["batch"]["rows"], len(told["rows"])) == (400, 20)
     for name in ("out.csv", "out.parquet"):
         written = everloop(

@@ -135,6 +135,11 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         "two models named 'churn'",
         "another name",
     ),
+    "a model that is registered under another gate": (
+        in_code(REGISTER, REGISTER.replace("churn,", 'ev.RegisteredModel("churn"),', 1)),
+        "keep_fresh registers model 'churn', and churn declares another model of that name",
+        "declare one RegisteredModel",
+    ),
     "an endpoint of a model that nobody makes": (
         in_code("ev.Endpoint(model=churn", 'ev.Endpoint("churn", model="chrun"'),
         "endpoint 'churn' serves model 'chrun'",

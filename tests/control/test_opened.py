@@ -83,7 +83,7 @@ def test_datasets_and_models_are_there_by_their_names(trained: Path) -> None:
         (lambda project: project.dataset("renewal"), "no dataset 'renewal'", "renewals"),
         (lambda project: project.dataset("renewals").read(7), "no version 7", "0 to 2"),
         (lambda project: project.run("keep"), "no pipeline 'keep'", "keep_fresh"),
-        (lambda project: project.run("keep_fresh", data={"x": 1}), "no dataset 'x'", "renewals"),
+        (lambda project: project.run("keep_fresh", data={"x": 1}), "does not read dataset 'x'", "renewals"),
         (lambda project: project.promote("churn@1", why=" "), "without a reason", "why="),
         (
             lambda project: project.rollback("churn", why="x"),

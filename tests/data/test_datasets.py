@@ -17,9 +17,9 @@ from everloop.data.datasets import (
     append,
     dataset_names,
     find_latest,
+    get_latest,
     get_pin,
     is_settled,
-    latest_version,
     list_batches,
     read_kept_out,
 )
@@ -64,7 +64,7 @@ def test_a_sound_batch_becomes_the_next_version(workspace: Workspace, weather: R
     assert workspace.tables.read("weather", 0).equals(weather(1))
     assert told(workspace) == ["data.arrived", "data.arrived"]
     with workspace.database.read() as tx:
-        assert (latest_version(tx, "weather").version, latest_version(tx, "weather").rows) == (1, 800)
+        assert (get_latest(tx, "weather").version, get_latest(tx, "weather").rows) == (1, 800)
         assert dataset_names(tx) == ["weather"]
     assert batches(workspace) == {"jan": first, "feb": second}
 
@@ -198,7 +198,7 @@ def test_a_batch_needs_rows_and_a_key(workspace: Workspace, weather: Rows) -> No
         with pytest.raises(InvalidInput):
             append(workspace, WEATHER, rows, key=key)
     with pytest.raises(NotFound, match="everloop append weather"), workspace.database.read() as tx:
-        latest_version(tx, "weather")
+        get_latest(tx, "weather")
     with workspace.database.read() as tx:
         assert find_latest(tx, "weather") is None
 

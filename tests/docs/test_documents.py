@@ -17,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -32,6 +33,7 @@ from everloop.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+ROOMS = {path.name for path in (ROOT / "src/everloop").iterdir() if path.is_dir()} - {"__pycache__"}
 KINDS = ("python", "console", "toml", "text")
 MAY_NOT_RUN = re.compile(
     r"git clone \S+ everloop|cd everloop|make [a-z]+( PYTHON=python3\.\d+)?|pip install \S+|\.ci/run"
@@ -219,6 +221,20 @@ def check_settings(block: Block, folder: Path) -> None:
         assert re.search(rf"^{name} = ", block.text, re.M), f"the setting {name} is not shown"
 
 
+@pytest.fixture
+def modules_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A reader's Python has imported no project before, and what it imports stays there."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "churn", raising=False)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("modules_of_a_reader")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_runs(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a document shows can be copied and works, and says what the document says."""
@@ -253,7 +269,8 @@ def test_a_block_is_left_out_only_for_a_known_reason(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_within_the_repository_leads_somewhere(document: Path) -> None:
     """A reader who follows a link to a file of this repository finds it."""
-    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text(encoding="utf-8")):
+    prose = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", prose):
         assert (document.parent / target).exists(), f"{document.name}: there is no {target}"
 
 
@@ -264,6 +281,16 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     groups = [value for value in vars(cli).values() if isinstance(value, click.Group)]
     unknown = named - {name for group in groups for name in group.commands}
     assert not unknown, f"{document.name}: there is no everloop {', '.join(sorted(unknown))}"
+
+
+def is_in_the_code(path: str) -> bool:
+    """Whether `room.module`, or `room.module.name`, is there."""
+    *modules, last = path.split(".")
+    place = ROOT.joinpath("src/everloop", *modules)
+    if (place / last).is_dir() or (place / f"{last}.py").exists():
+        return True
+    file = place.with_suffix(".py") if modules[1:] else place / "__init__.py"
+    return file.exists() and re.search(rf"\b{last}\b", file.read_text(encoding="utf-8")) is not None
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -277,3 +304,24 @@ def test_what_is_named_in_the_code_is_there(document: Path) -> None:
         )
         assert file is not None, f"{document.name}: there is no {path}"
         assert name in file.read_text(encoding="utf-8"), f"{document.name}: {path} has no {name}"
+
+
+def test_every_module_and_folder_of_the_architecture_is_there() -> None:
+    """`room.module`, `room.module.name` and `room/folder`, beside the files that every document is held to."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`([a-z_]+(?:\.\w+)+)`", text):
+        assert path.split(".")[0] not in ROOMS or is_in_the_code(path), f"there is no {path}"
+    for path in re.findall(r"`([a-z_]+/[a-z_/]+)`", text):
+        assert (ROOT / "src/everloop" / path).is_dir() or (ROOT / path).is_dir(), f"there is no {path}"
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_floors_are_those_that_are_held(document: str) -> None:
+    """The table of floors is the contract of the rooms, from the top down; planned rooms stand in parentheses."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    held = next(contract["layers"] for contract in contracts if contract["containers"] == ["everloop"])
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", (ROOT / document).read_text(encoding="utf-8"), re.M)
+    assert [int(number) for number, _ in rows] == [*range(len(held), 0, -1)]
+    for (number, told), layer in zip(rows, held, strict=True):
+        rooms = re.findall(r"\(?`\w+`\)?", told.split("|")[0])
+        assert {room.replace("`", "") for room in rooms} == set(layer.split(" | ")), f"floor {number}"

@@ -25,7 +25,7 @@ from everloop.evaluation.records import Estimate, Evaluation
 from everloop.monitoring.performance import decayed, performance, reference
 from everloop.records.models import Task
 from everloop.records.serving import Arm
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import Verdict, quality
 
 ROWS = 2_000
@@ -290,7 +290,7 @@ def test_one_metric_of_the_users_own_goes_all_the_way() -> None:
     for canary, verdict in ((truth, Verdict.PASS), (1 - truth, Verdict.FAIL)):
         mine, others = (bounded_losses(COST, scores.tolist(), labels.tolist()) for scores in (canary, truth))
         drawn = [
-            Outcome(
+            ScoredRequest(
                 seq=place,
                 request_id=f"r{place:05}",
                 unit=f"r{place:05}",

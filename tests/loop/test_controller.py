@@ -29,7 +29,7 @@ from everloop.records.events import EventType
 from everloop.records.runs import Run, RunState
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.endpoint import Endpoint
-from everloop.rollout.endpoints import read_traffic
+from everloop.rollout.endpoints import find_traffic
 from everloop.settings import Settings
 from everloop.storage import ledger
 from everloop.storage.ids import id_maker
@@ -551,7 +551,7 @@ def test_a_part_that_cannot_be_done_keeps_no_other_from_its_turn(scene: Scene) -
         controller.tick()
     assert len(scene.runs()) == 2
     with scene.workspace.database.read() as tx:
-        assert read_traffic(tx, "late") is not None
+        assert find_traffic(tx, "late") is not None
 
 
 def test_a_controller_that_could_not_do_its_work_is_not_made(scene: Scene) -> None:

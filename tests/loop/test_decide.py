@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
-from everloop.loop.decisions import Decision, Firing, Outcome, Situation, decide
-from everloop.loop.triggers import Budget, Triggers, on_new_data, on_schedule
+from everloop.loop.decisions import Decision, Decisions, Firing, Situation, decide
+from everloop.loop.triggers import Budget, MonitorTrigger, Triggers, on_new_data, on_schedule
+from everloop.monitoring.monitors import Monitor
 from everloop.pipelines.pipeline import pipeline
 from everloop.pipelines.steps import step
 from everloop.records.datasets import Dataset
@@ -50,14 +52,14 @@ def firing(name: str, *, ago: timedelta = timedelta(0)) -> Firing:
     )
 
 
-def fates(outcome: Outcome) -> dict[str, Decision]:
+def fates(outcome: Decisions) -> dict[str, Decision]:
     """What became of each reason."""
     return {one.trigger: one.decision for one in outcome.firings}
 
 
 def test_without_a_reason_nothing_happens() -> None:
     """Not even when nothing stands in the way."""
-    assert decide([], FREE, LIMITS) == Outcome(firings=(), start=False)
+    assert decide([], FREE, LIMITS) == Decisions(firings=(), start=False)
 
 
 def test_reasons_that_come_together_start_one_run() -> None:
@@ -133,6 +135,12 @@ def test_every_reason_has_one_fate_and_at_most_one_starts_a_run(
     if situation.queued or situation.running or cooling or situation.started_lately >= LIMITS.budget.runs:
         assert not outcome.start
     assert all(one.because for one in outcome.firings)
+
+
+def test_a_trigger_waits_for_an_event_that_a_monitor_raises() -> None:
+    """One that nobody raises would never start a run."""
+    raised = {monitor.event for monitor in get_args(Monitor)}
+    assert {trigger.event for trigger in get_args(MonitorTrigger)} <= raised
 
 
 def test_triggers_that_cannot_work_are_refused() -> None:

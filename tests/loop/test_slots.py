@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
 from everloop.loop.decisions import newest_slot
-from everloop.loop.triggers import Schedule, on_schedule
+from everloop.loop.triggers import ScheduleTrigger, on_schedule
 
 MINUTE = timedelta(minutes=1)
 
@@ -70,7 +70,7 @@ def _real(wall: datetime, zone: ZoneInfo) -> datetime:
     return moment
 
 
-def slow_newest(rule: Schedule, since: datetime, now: datetime) -> datetime | None:
+def slow_newest(rule: ScheduleTrigger, since: datetime, now: datetime) -> datetime | None:
     """The reference: every minute is asked, on the wall for fixed times, one after another for the others."""
     zone = ZoneInfo(rule.timezone)
     minute, hour, *_ = rule.cron.split()
@@ -113,7 +113,7 @@ def test_the_newest_time_is_the_one_that_asking_every_minute_finds(
     """For any line, in zones whose clocks jump by an hour, by half of one, at midnight and by a day."""
     now = CHANGES[zone].replace(tzinfo=UTC) + timedelta(seconds=offset)
     since = now - timedelta(seconds=span)
-    rule = Schedule(cron, zone)
+    rule = ScheduleTrigger(cron, zone)
     assert newest_slot(rule, since, now) == slow_newest(rule, since, now)
 
 

@@ -8,7 +8,7 @@ import pytest
 from everloop.data.profile import Profile, profile
 from everloop.demo.world import World
 from everloop.errors import InvalidInput
-from everloop.monitoring.drift import Alarm, Drift, drift
+from everloop.monitoring.drift import Alarm, DriftReport, drift
 
 
 def inputs(seed: int, rows: int, *, warmer: float = 0.0, news: float = 0.0) -> pa.Table:
@@ -28,7 +28,7 @@ def inputs(seed: int, rows: int, *, warmer: float = 0.0, news: float = 0.0) -> p
 TRAINED = profile(inputs(0, 20_000))
 
 
-def look(table: pa.Table, alarm: Alarm | None = None, reference: Profile = TRAINED) -> Drift:
+def look(table: pa.Table, alarm: Alarm | None = None, reference: Profile = TRAINED) -> DriftReport:
     """Hold a window of live rows against the training data."""
     return drift(reference, profile(table, edges=reference.edges()), alarm=alarm)
 
@@ -99,7 +99,7 @@ def test_many_moves_are_told_in_one_sentence() -> None:
 def test_what_was_found_is_json() -> None:
     """A look goes into an event as it is and comes back equal."""
     seen = look(inputs(6, 500, warmer=5))
-    assert msgspec.convert(msgspec.to_builtins(seen), Drift) == seen
+    assert msgspec.convert(msgspec.to_builtins(seen), DriftReport) == seen
 
 
 def test_an_empty_window_is_no_drift() -> None:

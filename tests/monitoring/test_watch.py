@@ -20,7 +20,7 @@ from everloop.evaluation.records import Evaluation
 from everloop.metadata.runs import get_run
 from everloop.metadata.steps import begin_step, end_step
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
-from everloop.monitoring.watch import Window, list_windows, look
+from everloop.monitoring.watch import MonitorWindow, evaluate_window, list_windows
 from everloop.records.events import Event
 from everloop.records.models import CHAMPION, Datatype, Field, Signature
 from everloop.records.runs import ArtifactRef, RunState, StepRun
@@ -99,10 +99,10 @@ class Scene:
         verdict = replace(kept, name="verdict", digest=self.workspace.blobs.put(b"{}"))
         step(self.workspace, run, "gate", inputs=(kept,), outputs=(verdict,))
 
-    def look(self, monitor: Monitor) -> Window | None:
+    def evaluate_window(self, monitor: Monitor) -> MonitorWindow | None:
         """Look, and look again: the second time finds nothing to do."""
-        found = look(self.workspace, monitor)
-        assert look(self.workspace, monitor) is None
+        found = evaluate_window(self.workspace, monitor)
+        assert evaluate_window(self.workspace, monitor) is None
         return found
 
     def alarms(self) -> list[Event]:
@@ -110,7 +110,7 @@ class Scene:
         with self.workspace.database.read() as tx:
             return ledger.read(tx, types=["performance.decayed", "drift.detected"])
 
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[MonitorWindow]:
         """Every look so far."""
         with self.workspace.database.read() as tx:
             return list_windows(tx)
@@ -168,9 +168,9 @@ def test_a_decayed_metric_is_told_of_once_for_its_window(scene: Scene) -> None:
     """When the window is complete and its labels have had time to come; with the numbers, and one event."""
     scene.answer(scene.ask("a", xs(300)), right=0.2)
     scene.now = BEGIN + WEEK + DAY - timedelta(seconds=1)
-    assert scene.look(performance) is None
+    assert scene.evaluate_window(performance) is None
     scene.now += timedelta(seconds=1)
-    window = scene.look(performance)
+    window = scene.evaluate_window(performance)
     assert window is not None
     assert (window.verdict, window.start, window.end) == ("alarm", BEGIN, BEGIN + WEEK)
     assert str(window.result["because"]).startswith("worse by 0.6")
@@ -178,7 +178,7 @@ def test_a_decayed_metric_is_told_of_once_for_its_window(scene: Scene) -> None:
     assert (event.short_type, event.subject) == ("performance.decayed", "late_performance")
     assert event.data == {"because": window.result["because"], "version": "late@1"}
     scene.now += 3 * DAY
-    assert scene.look(performance) is None
+    assert scene.evaluate_window(performance) is None
     assert scene.windows() == [window]
 
 
@@ -188,7 +188,9 @@ def test_a_metric_that_holds_is_written_down_and_wakes_nobody(scene: Scene) -> N
     label(scene.workspace, {id: float(id[0] == "a") for id in ids})
     scene.now += WEEK + DAY
     for metric in ("log_loss", "auc"):
-        window = scene.look(PerformanceMonitor(f"m_{metric}", endpoint, metric=metric, worse_by=0.05))
+        window = scene.evaluate_window(
+            PerformanceMonitor(f"m_{metric}", endpoint, metric=metric, worse_by=0.05)
+        )
         assert window is not None and window.verdict == "ok", metric
     assert scene.alarms() == []
 
@@ -205,13 +207,13 @@ def test_a_metric_of_the_users_own_is_watched_like_ours(scene: Scene) -> None:
     scene.evaluated(run, {"cost": str(cost.digest)})
     label(scene.workspace, dict.fromkeys(scene.ask("a", xs(300), version=2, output=0.1), 1.0))
     scene.now += WEEK + DAY
-    window = scene.look(PerformanceMonitor("costs", endpoint, metric=cost, worse_by=0.1))
+    window = scene.evaluate_window(PerformanceMonitor("costs", endpoint, metric=cost, worse_by=0.1))
     assert window is not None and (window.verdict, window.result["metric"]) == ("alarm", "cost")
     live = window.result["live"]
     assert isinstance(live, Mapping) and isinstance(live["cost"], Mapping)
     assert live["cost"]["value"] == pytest.approx(5 * 0.9**2)
     broken = Metric("cost", losses=lambda score, label: score[:-1])
-    window = scene.look(PerformanceMonitor("broken", endpoint, metric=broken, worse_by=0.1))
+    window = scene.evaluate_window(PerformanceMonitor("broken", endpoint, metric=broken, worse_by=0.1))
     assert window is not None and window.verdict == "unknown"
     assert "the losses of metric cost are float64 of shape (299,)" in str(window.result["because"])
 
@@ -220,13 +222,13 @@ def test_too_few_labels_mean_unknown_and_never_good(scene: Scene) -> None:
     """And the record says how many there were, also where the champion's own figure is missing."""
     scene.answer(scene.ask("a", xs(300))[:99], right=0.0)
     scene.now += WEEK + DAY
-    window = scene.look(performance)
+    window = scene.evaluate_window(performance)
     assert window is not None and window.verdict == "unknown"
     assert window.result["because"] == "not known: 99 labels, 100 are asked for"
     register(scene.workspace, 2, alias=CHAMPION)
     scene.answer(scene.ask("b", xs(300), version=2), right=0.0)
     scene.now += WEEK + DAY
-    window = scene.look(performance)
+    window = scene.evaluate_window(performance)
     assert window is not None and window.verdict == "unknown"
     assert "did not measure log_loss with an interval" in str(window.result["because"])
     assert scene.alarms() == []
@@ -235,14 +237,14 @@ def test_too_few_labels_mean_unknown_and_never_good(scene: Scene) -> None:
 def test_a_week_without_a_request_or_without_a_champion_is_no_window(scene: Scene, tmp_path: Path) -> None:
     """Nothing was served, so there is nothing to say."""
     scene.now += WEEK + DAY
-    assert scene.look(performance) is None and scene.look(drifting) is None
+    assert scene.evaluate_window(performance) is None and scene.evaluate_window(drifting) is None
     root = tmp_path / "other"
     root.mkdir()
     opened = open_workspace(Settings(root=root, module="project"))
     other = Scene(opened)
     other.ask("a", xs(300))
     other.now += WEEK + DAY
-    assert other.look(performance) is None
+    assert other.evaluate_window(performance) is None
     opened.close()
 
 
@@ -252,7 +254,7 @@ def test_windows_that_nobody_looked_at_are_left_out(scene: Scene) -> None:
         scene.answer(scene.ask(f"w{week}", xs(150)), right=0.2)
         scene.now += WEEK
     scene.now += DAY
-    assert scene.look(performance) is not None
+    assert scene.evaluate_window(performance) is not None
     (window,) = scene.windows()
     assert (window.end, len(scene.alarms())) == (BEGIN + 5 * WEEK, 1)
 
@@ -267,7 +269,7 @@ def test_in_a_rollout_the_champions_own_answers_count(scene: Scene) -> None:
     scene.ask("broken", xs(60), output=0.9, share=80)
     label(scene.workspace, dict.fromkeys(answered + canary + broken, 1.0))
     scene.now += WEEK + DAY
-    window = scene.look(performance)
+    window = scene.evaluate_window(performance)
     assert window is not None and window.verdict == "ok"
     live = window.result["live"]
     assert isinstance(live, Mapping) and (live["predictions"], live["labels"]) == (180, 180)
@@ -279,7 +281,7 @@ def test_labels_that_no_metric_takes_are_told_of_and_hurt_nobody(scene: Scene) -
     """A number of minutes is no answer of yes or no: unknown, with the reason."""
     label(scene.workspace, dict.fromkeys(scene.ask("a", xs(150)), 17.0))
     scene.now += WEEK + DAY
-    window = scene.look(performance)
+    window = scene.evaluate_window(performance)
     assert window is not None and window.verdict == "unknown"
     assert str(window.result["because"]).startswith("cannot be evaluated: ")
 
@@ -289,7 +291,7 @@ def test_inputs_that_have_moved_ring_once_for_their_window(scene: Scene) -> None
     trained_on(scene, normal_table())
     scene.ask("a", xs(300, mean=1.5), version=2)
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and window.verdict == "alarm"
     assert (window.result["columns"], window.result["requests"]) == (("x",), 300)
     (event,) = scene.alarms()
@@ -302,11 +304,11 @@ def test_inputs_that_have_not_moved_or_are_not_watched_ring_nothing(scene: Scene
     trained_on(scene, normal_table())
     scene.ask("a", xs(300), version=2)
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and (window.verdict, window.result["moved"]) == ("ok", ())
     scene.ask("b", xs(300, mean=1.5), version=2)
     scene.now += WEEK
-    window = scene.look(DriftMonitor("quiet", endpoint, min_requests=100, ignore="x"))
+    window = scene.evaluate_window(DriftMonitor("quiet", endpoint, min_requests=100, ignore="x"))
     assert window is not None and (window.verdict, window.result["moved"]) == ("ok", ("x",))
     assert scene.alarms() == []
 
@@ -316,7 +318,7 @@ def test_an_alarm_on_a_column_that_is_not_there_is_told_of_and_hurts_nobody(scen
     trained_on(scene, normal_table())
     scene.ask("a", xs(300), version=2)
     scene.now += WEEK
-    window = scene.look(DriftMonitor("typo", endpoint, min_requests=100, alarm_on=["y"]))
+    window = scene.evaluate_window(DriftMonitor("typo", endpoint, min_requests=100, alarm_on=["y"]))
     assert window is not None and window.verdict == "unknown"
     assert "set on y, which the training data does not have" in str(window.result["because"])
 
@@ -325,12 +327,12 @@ def test_what_cannot_be_compared_is_unknown(scene: Scene) -> None:
     """Too few requests, and a champion whose run has left no table of its inputs."""
     scene.ask("a", xs(99))
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and window.verdict == "unknown"
     assert window.result["because"] == "only 99 requests, 100 are asked for"
     scene.ask("b", xs(150))
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and window.verdict == "unknown"
     assert "no step of the run that made it" in str(window.result["because"])
     assert scene.alarms() == []
@@ -342,7 +344,7 @@ def test_requests_to_an_earlier_champion_count_if_it_asked_for_the_same(scene: S
     trained_on(scene, normal_table())
     scene.ask("new", xs(150, seed=1), version=2)
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and (window.verdict, window.result["requests"]) == ("ok", 300)
     scene.ask("before", xs(150), version=2)
     table = normal_table().append_column("y", pa.array(range(2_000)))
@@ -353,7 +355,7 @@ def test_requests_to_an_earlier_champion_count_if_it_asked_for_the_same(scene: S
     both: list[Mapping[str, Scalar]] = [{**row, "y": 13 * n % 2_000} for n, row in enumerate(xs(150))]
     scene.ask("after", both, version=3)
     scene.now += WEEK
-    window = scene.look(drifting)
+    window = scene.evaluate_window(drifting)
     assert window is not None and (window.verdict, window.result["requests"]) == ("ok", 150)
 
 

@@ -11,7 +11,7 @@ from everloop.errors import Conflict
 from everloop.metadata.runs import list_runs
 from everloop.pipelines.worker import MOST_DEATHS
 from everloop.records.runs import Run, RunState, StepRun
-from everloop.registry.aliases import alias_moves, find_alias
+from everloop.registry.aliases import find_alias, list_alias_moves
 from everloop.registry.versions import list_versions
 from everloop.storage import ledger
 from everloop.storage.schema import runs
@@ -160,7 +160,10 @@ def test_a_step_that_leaves_the_process_is_a_failing_step(project: Project) -> N
     """sys.exit in a library must not take the worker with it, and the next worker after it."""
     project.write(THREE.replace('called("second")', "raise SystemExit(3)"))
     run = project.run()
-    assert (run.state, run.error) == (RunState.FAIL, "the step asked its process to exit with 3.")
+    assert (run.state, run.error) == (
+        RunState.FAIL,
+        "the step asked its process to exit with 3. Next: let the step return, or raise an error that says what went wrong.",
+    )
 
 
 def test_ctrl_c_ends_the_run_as_aborted(project: Project) -> None:
@@ -235,7 +238,7 @@ def test_a_registered_version_knows_its_run_and_carries_the_alias_it_earned(proj
     runs_ = [project.run(), project.run(seed=1, passes=False), project.run(seed=2)]
     with project.workspace.database.read() as tx:
         versions = list_versions(tx)
-        moves = [(move.alias, move.version) for move in alias_moves(tx, "late")]
+        moves = [(move.alias, move.version) for move in list_alias_moves(tx, "late")]
         challenger = find_alias(tx, "late", "challenger")
         told = [event.subject for event in ledger.read(tx, types=["model.registered"])]
     assert [(v.name, v.passed, v.run_id) for v in versions] == [

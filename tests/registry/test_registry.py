@@ -14,7 +14,13 @@ from everloop.errors import InvalidInput, NotFound, Refused
 from everloop.evaluation.gates import beats
 from everloop.records.checks import Check, CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, Datatype, Field, ModelVersion, Signature
-from everloop.registry.aliases import alias_moves, drop_alias, find_alias, move_alias, previous_champion
+from everloop.registry.aliases import (
+    drop_alias,
+    find_alias,
+    get_previous_champion,
+    list_alias_moves,
+    move_alias,
+)
 from everloop.registry.model_names import ModelAlias, RegisteredModel
 from everloop.registry.versions import get_version, list_versions, register_version
 from everloop.storage import ledger
@@ -206,7 +212,7 @@ class TestAliases:
         )
         assert pointed(workspace) == 1
         with workspace.database.read() as tx:
-            assert alias_moves(tx, "late") == [made]
+            assert list_alias_moves(tx, "late") == [made]
             (event,) = ledger.read(tx, types=["champion.changed"])
         assert event.data == {
             "alias": "champion",
@@ -222,7 +228,7 @@ class TestAliases:
         move(workspace, 1)
         assert move(workspace, 1, why="again") is None
         with workspace.database.read() as tx:
-            assert len(alias_moves(tx, "late")) == len(ledger.read(tx, types=["champion.changed"])) == 1
+            assert len(list_alias_moves(tx, "late")) == len(ledger.read(tx, types=["champion.changed"])) == 1
 
     def test_the_history_is_complete_and_the_aliases_are_apart(
         self, workspace: Workspace, clock: HandClock
@@ -245,7 +251,7 @@ class TestAliases:
             ) is not None
         assert drop(workspace, CHALLENGER) is None
         with workspace.database.read() as tx:
-            found = alias_moves(tx, "late")
+            found = list_alias_moves(tx, "late")
         assert [(one.alias, one.version) for one in found] == steps
         champions = [one for one in found if one.alias == CHAMPION]
         assert [(one.epoch, one.previous) for one in champions] == [(1, None), (2, 1), (3, 2), (4, 3)]
@@ -256,19 +262,19 @@ class TestAliases:
         for digest in "abc":
             register(workspace, digest)
         with workspace.database.read() as tx, pytest.raises(NotFound, match="has had no champion"):
-            previous_champion(tx, "late")
+            get_previous_champion(tx, "late")
         move(workspace, 1)
         move(workspace, 3, alias=CHALLENGER)
         with workspace.database.read() as tx, pytest.raises(NotFound, match="has had no other champion"):
-            previous_champion(tx, "late")
+            get_previous_champion(tx, "late")
         move(workspace, 2)
         for expected in (1, 2, 1):
             with workspace.database.read() as tx:
-                assert previous_champion(tx, "late") == expected
+                assert get_previous_champion(tx, "late") == expected
             move(workspace, expected)
         drop(workspace)
         with workspace.database.read() as tx:
-            assert previous_champion(tx, "late") == 1
+            assert get_previous_champion(tx, "late") == 1
 
     @pytest.mark.parametrize(
         ("gate", "told"), [(REFUSED, "the gate refused it: worse by 0.2"), (None, "no gate has looked")]
@@ -371,7 +377,7 @@ class TestAliases:
         for thread in threads:
             thread.join()
         with workspace.database.read() as tx:
-            history = alias_moves(tx, "late")
+            history = list_alias_moves(tx, "late")
             told = ledger.read(tx, types=["champion.changed"])
         assert [one.epoch for one in history] == list(range(1, len(history) + 1))
         assert [one.previous for one in history] == [None, *(one.version for one in history[:-1])]

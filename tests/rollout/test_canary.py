@@ -10,31 +10,31 @@ from hypothesis import strategies as st
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
-from everloop.records.serving import Arm, RolloutState, Split
+from everloop.records.serving import Arm, RolloutState, TrafficSplit
 from everloop.rollout.canary import AllAtOnce, Canary, Finished, Observed, Position, advance
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import Judge, Judgement, Verdict, quality
 
 NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)
 PASS, MARGINAL, FAIL = Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL
 
 
-def outcome(number: int, where: Arm, percent: int, **facts: object) -> Outcome:
+def outcome(number: int, where: Arm, percent: int, **facts: object) -> ScoredRequest:
     """One request while the canary has `percent` of the traffic; a unit of its own unless one is given."""
     given = {"unit": f"r{number:06}", "failed": False, **facts}
     share = percent if where is Arm.CANARY else 100 - percent
-    return Outcome(seq=number, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
+    return ScoredRequest(seq=number, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
 
 
 def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) -> Judge:
     """A judge that says what it is told to, so that a plan can be tested apart from statistics."""
 
-    def look(evidence: Evidence) -> Judgement:
+    def weigh(evidence: Evidence) -> Judgement:
         verdict = say(evidence)
         result = CheckResult(name="told", passed=verdict is PASS, because=f"told to say {verdict}")
         return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.outcomes)})
 
-    return Judge("told", ("told",), look, metric)
+    return Judge("told", ("told",), weigh, metric)
 
 
 def _plan(verdict: Verdict, metric: Metric | None = None) -> Canary:
@@ -46,15 +46,15 @@ def _plan(verdict: Verdict, metric: Metric | None = None) -> Canary:
     )
 
 
-def _at(percent: int, count: int, first: int = 0, **facts: object) -> list[Outcome]:
+def _at(percent: int, count: int, first: int = 0, **facts: object) -> list[ScoredRequest]:
     return [outcome(first + n, Arm.CANARY if n % 2 else Arm.STABLE, percent, **facts) for n in range(count)]
 
 
-def _seen(*outcomes: Outcome, days: float = 1.0) -> Observed:
+def _seen(*outcomes: ScoredRequest, days: float = 1.0) -> Observed:
     return Observed(evidence=Evidence(outcomes), elapsed=timedelta(days=days))
 
 
-def _end(found: Position | Finished) -> tuple[RolloutState, Split, bool]:
+def _end(found: Position | Finished) -> tuple[RolloutState, TrafficSplit, bool]:
     assert isinstance(found, Finished)
     return found.state, found.split, found.verdict.passed
 
@@ -62,14 +62,14 @@ def _end(found: Position | Finished) -> tuple[RolloutState, Split, bool]:
 def test_a_canary_climbs_its_steps_and_is_promoted_on_proof() -> None:
     """Each step ends when it has seen enough under its own split; after the last one a pass moves all traffic."""
     rollout = _plan(PASS).rollout()
-    assert next(rollout) == Split(stable=80, canary=20)
+    assert next(rollout) == TrafficSplit(stable=80, canary=20)
     few, enough = _at(20, 9), _at(20, 10)
-    assert rollout.send(_seen(*few)) == Split(stable=80, canary=20)
-    assert rollout.send(_seen(*enough)) == Split(stable=50, canary=50)
-    assert rollout.send(_seen(*enough, *_at(50, 9, first=100))) == Split(stable=50, canary=50)
+    assert rollout.send(_seen(*few)) == TrafficSplit(stable=80, canary=20)
+    assert rollout.send(_seen(*enough)) == TrafficSplit(stable=50, canary=50)
+    assert rollout.send(_seen(*enough, *_at(50, 9, first=100))) == TrafficSplit(stable=50, canary=50)
     with pytest.raises(StopIteration) as end:
         rollout.send(_seen(*enough, *_at(50, 10, first=100)))
-    assert _end(end.value.value) == (RolloutState.PROMOTED, Split(stable=0, canary=100), True)
+    assert _end(end.value.value) == (RolloutState.PROMOTED, TrafficSplit(stable=0, canary=100), True)
     assert end.value.value.numbers == {"seen": 20}
 
 
@@ -79,9 +79,9 @@ def test_without_proof_a_canary_waits_and_then_stable_stays() -> None:
     plenty = _at(50, 500)
     waiting = advance(plan, plan.at(1), _seen(*plenty, days=4.99))
     assert isinstance(waiting, Position)
-    assert (waiting.step, waiting.split) == (1, Split(stable=50, canary=50))
+    assert (waiting.step, waiting.split) == (1, TrafficSplit(stable=50, canary=50))
     over = advance(plan, plan.at(1), _seen(*plenty, days=5.0))
-    assert _end(over) == (RolloutState.INCONCLUSIVE, Split(stable=100), False)
+    assert _end(over) == (RolloutState.INCONCLUSIVE, TrafficSplit(stable=100), False)
 
 
 def test_a_pass_before_the_last_step_is_not_enough_at_the_deadline() -> None:
@@ -89,7 +89,7 @@ def test_a_pass_before_the_last_step_is_not_enough_at_the_deadline() -> None:
     plan = _plan(PASS)
     assert _end(advance(plan, plan.at(0), _seen(*_at(20, 50), days=5.0))) == (
         RolloutState.INCONCLUSIVE,
-        Split(stable=100),
+        TrafficSplit(stable=100),
         False,
     )
     assert _end(advance(plan, plan.at(1), _seen(*_at(50, 50), days=9.0)))[0] is RolloutState.PROMOTED
@@ -102,7 +102,7 @@ def test_a_fail_ends_it_at_any_time(step: int, days: float) -> None:
     plan = _plan(FAIL)
     assert _end(advance(plan, plan.at(step), _seen(days=days))) == (
         RolloutState.ROLLED_BACK,
-        Split(stable=100),
+        TrafficSplit(stable=100),
         False,
     )
 
@@ -134,7 +134,7 @@ def test_a_driver_that_forgets_everything_but_the_step_ends_the_same(
     )
     rollout = plan.rollout()
     split, step, days = next(rollout), 0, 0.0
-    outcomes: list[Outcome] = []
+    outcomes: list[ScoredRequest] = []
     for count, passed_days, verdict in ticks:
         said.append(verdict)
         outcomes += _at(split.canary, count, first=len(outcomes))
@@ -155,7 +155,7 @@ def test_all_at_once_is_over_as_it_begins() -> None:
     """The plan that looks at nothing promotes without a single tick."""
     with pytest.raises(StopIteration) as end:
         next(AllAtOnce().rollout())
-    assert _end(end.value.value) == (RolloutState.PROMOTED, Split(stable=0, canary=100), True)
+    assert _end(end.value.value) == (RolloutState.PROMOTED, TrafficSplit(stable=0, canary=100), True)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
-from everloop.records.serving import Arm, Rollout, RolloutState, Split, Traffic
-from everloop.registry.aliases import alias_moves, drop_alias, find_alias
+from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, TrafficSplit
+from everloop.registry.aliases import drop_alias, find_alias, list_alias_moves
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.canary import AllAtOnce, Canary
 from everloop.rollout.controller import gather, reconcile
 from everloop.rollout.endpoint import Endpoint
-from everloop.rollout.endpoints import list_rollouts, read_traffic
+from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
 from everloop.settings import Settings
@@ -76,7 +76,7 @@ class Scene:
     def traffic(self) -> Traffic:
         """What the server should do."""
         with self.workspace.database.read() as tx:
-            found = read_traffic(tx, "late")
+            found = find_traffic(tx, "late")
         assert found is not None
         return found
 
@@ -133,7 +133,7 @@ def test_an_endpoint_without_a_model_waits_for_one(scene: Scene) -> None:
         generation=1,
         stable=None,
         canary=None,
-        split=Split(stable=100),
+        split=TrafficSplit(stable=100),
         salt="",
     )
     assert not reconcile(scene.workspace, ENDPOINT)
@@ -162,7 +162,7 @@ def test_a_champion_that_is_there_before_its_endpoint_is_served_at_once(scene: S
 def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Scene) -> None:
     """20 percent, then 50, then all: each step once it has seen enough under its own split, and nothing in between."""
     first = rolling.traffic()
-    assert (first.stable, first.canary, first.split) == (1, 2, Split(stable=80, canary=20))
+    assert (first.stable, first.canary, first.split) == (1, 2, TrafficSplit(stable=80, canary=20))
     assert (first.salt, first.shadow) == (rolling.rollout().id, False)
     assert rolling.settle() == 0
     rolling.requests(9, "a")
@@ -172,7 +172,7 @@ def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Sce
     assert rolling.settle() == 1
     second, rollout = rolling.traffic(), rolling.rollout()
     assert (second.split, second.generation, second.salt) == (
-        Split(stable=50, canary=50),
+        TrafficSplit(stable=50, canary=50),
         first.generation + 1,
         first.salt,
     )
@@ -182,7 +182,7 @@ def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Sce
     rolling.requests(1, "d")
     assert rolling.settle() == 1
     last, rollout = rolling.traffic(), rolling.rollout()
-    assert (last.stable, last.canary, last.split, last.shadow) == (2, None, Split(stable=100), False)
+    assert (last.stable, last.canary, last.split, last.shadow) == (2, None, TrafficSplit(stable=100), False)
     assert (rollout.state, rollout.ended_at, rollout.observed) == (
         RolloutState.PROMOTED,
         rolling.now,
@@ -192,7 +192,9 @@ def test_a_challenger_gets_a_share_and_more_of_it_as_evidence_comes(rolling: Sce
     assert rolling.told()[2:] == ["rollout.started", "rollout.stepped", "rollout.promoted"]
     with rolling.workspace.database.read() as tx:
         moves = [
-            (m.alias, m.previous, m.version, m.epoch) for m in alias_moves(tx, "late") if m.alias == CHAMPION
+            (m.alias, m.previous, m.version, m.epoch)
+            for m in list_alias_moves(tx, "late")
+            if m.alias == CHAMPION
         ]
     assert moves == [(CHAMPION, None, 1, 1), (CHAMPION, 1, 2, 2)]
 
@@ -211,7 +213,7 @@ def test_bad_news_takes_the_traffic_back_and_the_version_is_not_tried_again(roll
     assert rolling.aliases() == (1, None)
     assert rolling.rollouts() == [(1, "promoted"), (2, "rolled_back")]
     with rolling.workspace.database.read() as tx:
-        assert alias_moves(tx, "late")[-1].why == "late@2 is champion or has had its rollout"
+        assert list_alias_moves(tx, "late")[-1].why == "late@2 is champion or has had its rollout"
 
 
 def test_without_a_proof_of_safety_the_stable_revision_stays(rolling: Scene) -> None:

@@ -20,7 +20,7 @@ from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm, RolloutState
 from everloop.rollout.canary import Canary, Finished, Observed, advance
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import (
     ErrorCounts,
     Judge,
@@ -38,16 +38,16 @@ PASS, MARGINAL, FAIL = Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL
 NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)
 
 
-def outcome(number: int, where: Arm, percent: int, **facts: object) -> Outcome:
+def outcome(number: int, where: Arm, percent: int, **facts: object) -> ScoredRequest:
     """One request while the canary has `percent` of the traffic; a unit of its own unless one is given."""
     given = {"unit": f"r{number:06}", "failed": False, **facts}
     share = percent if where is Arm.CANARY else 100 - percent
-    return Outcome(seq=number, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
+    return ScoredRequest(seq=number, request_id=f"r{number:06}", arm=where, share=share, **given)  # type: ignore[arg-type]
 
 
 def requests(
     seed: int, count: int, *, percent: int = 50, stable: float = 0.0, canary: float = 0.0, first: int = 0
-) -> Iterator[Outcome]:
+) -> Iterator[ScoredRequest]:
     """Unlabelled requests, each its own unit, that fail at the rates given."""
     rng = random.Random(seed)
     for number in range(first, first + count):
@@ -59,7 +59,7 @@ def requests(
 
 def pairs(
     seed: int, count: int, *, percent: int = 50, harm: float = 0.0, first: int = 0
-) -> Iterator[Outcome]:
+) -> Iterator[ScoredRequest]:
     """Labelled requests that both revisions scored, where the canary loses `harm` more on average and both scatter."""
     rng = random.Random(seed)
     for number in range(first, first + count):
@@ -281,7 +281,7 @@ def test_counts_are_those_of_first_requests_and_first_failures() -> None:
         replace(one, unit=f"u{number % 70}")
         for number, one in enumerate(requests(2, 400, stable=0.2, canary=0.2))
     ]
-    units: dict[str, list[Outcome]] = {}
+    units: dict[str, list[ScoredRequest]] = {}
     for one in sorted(drawn, key=lambda one: one.seq):
         units.setdefault(one.unit, []).append(one)
     counts = count_errors(Evidence(tuple(reversed(drawn))))
@@ -362,7 +362,7 @@ def test_nonsense_is_refused_where_it_is_written(wrong: object) -> None:
 
 def test_a_share_is_read_from_either_arm() -> None:
     """The canary's percentage is the share of a canary's request and what is left by a stable one's."""
-    share = Outcome(seq=1, request_id="r", unit="u", arm=Arm.STABLE, share=80, failed=False)
+    share = ScoredRequest(seq=1, request_id="r", unit="u", arm=Arm.STABLE, share=80, failed=False)
     assert (share.canary_percent, replace(share, arm=Arm.CANARY).canary_percent) == (20, 80)
 
 
@@ -370,7 +370,7 @@ def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> N
     """A good canary is promoted by the shipped judges, and its verdict repeats exactly from a copy of the rows."""
     plan = Canary(steps=(20, 50), min_requests=150, judge=error_rate(margin=0.05) & quality(margin=0.02))
     drawn = [*pairs(1, 400, percent=20), *pairs(2, 600, percent=50, first=400)]
-    copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[Outcome])
+    copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[ScoredRequest])
     first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed=timedelta(days=1)))
     again = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(copy)), elapsed=timedelta(days=1)))
     assert first == again
@@ -394,3 +394,15 @@ def test_a_project_can_name_its_judge_without_loading_numpy() -> None:
     code = "import sys, everloop.rollout.canary, everloop.rollout.routing; print({'numpy', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_one_unit_for_all_traffic_is_told() -> None:
+    """A client that sends the same unit with everything can never be judged, and the judge says what to send."""
+    same = [replace(one, unit="batch-job") for one in requests(3, 500)]
+    said = error_rate()(Evidence(tuple(same)))
+    assert said.verdict is MARGINAL
+    assert "every request is of the unit 'batch-job', which counts once: send a unit" in said.result.because
+    alone = error_rate()(Evidence(tuple(same[:1])))
+    assert "which counts once" not in alone.result.because
+    two = [replace(one, unit=f"job-{number % 2}") for number, one in enumerate(same)]
+    assert "which counts once" not in error_rate()(Evidence(tuple(two))).result.because

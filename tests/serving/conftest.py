@@ -14,9 +14,9 @@ from everloop.models.model import Model
 from everloop.models.saving import save_model
 from everloop.records.checks import CheckResult
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Split, Traffic
+from everloop.records.serving import Traffic, TrafficSplit
 from everloop.registry.versions import register_version
-from everloop.rollout.endpoints import read_traffic, write_traffic
+from everloop.rollout.endpoints import find_traffic, write_traffic
 from everloop.serving.server import PredictionServer, serving
 from everloop.settings import Settings
 from everloop.storage.schema import runs
@@ -150,14 +150,14 @@ def _direct(
     shadow: bool = False,
 ) -> Traffic:
     with workspace.database.write() as tx:
-        before = read_traffic(tx, "flights")
+        before = find_traffic(tx, "flights")
         traffic = Traffic(
             endpoint="flights",
             model="late",
             generation=1 if before is None else before.generation + 1,
             stable=stable,
             canary=canary,
-            split=Split(stable=100).shifted(percent),
+            split=TrafficSplit(stable=100).shifted(percent),
             salt="salt",
             shadow=shadow,
         )

@@ -15,7 +15,7 @@ from everloop.errors import Corrupted, NotFound, NotReady
 from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog, logged
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Traffic, TrafficSplit
 from everloop.rollout.routing import arm
 from everloop.serving import v1, v2
 from everloop.serving.dataplane import DataPlane, Scorer
@@ -38,10 +38,10 @@ TRAFFIC = Traffic(
     generation=1,
     stable=1,
     canary=None,
-    split=Split(stable=100),
+    split=TrafficSplit(stable=100),
     salt="salt",
 )
-ON_TRIAL = replace(TRAFFIC, generation=2, canary=2, split=Split(stable=50, canary=50))
+ON_TRIAL = replace(TRAFFIC, generation=2, canary=2, split=TrafficSplit(stable=50, canary=50))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def test_each_row_of_a_request_has_a_prediction_of_its_own(bench: Bench) -> None
 
 def test_the_arm_is_the_unit_s_own_and_its_share_is_kept(bench: Bench) -> None:
     """Requests go where routing sends their unit, again and again, and the log tells the share in force."""
-    bench.plane.apply(replace(ON_TRIAL, split=Split(stable=80, canary=20)))
+    bench.plane.apply(replace(ON_TRIAL, split=TrafficSplit(stable=80, canary=20)))
     for unit in map(str, range(50)):
         expected = arm(unit, "salt", 20)
         for _ in range(2):
@@ -234,7 +234,7 @@ def test_the_shadow_scores_with_the_other_revision_once_the_client_has_its_answe
 def test_a_failing_shadow_is_only_logged(bench: Bench) -> None:
     """A shadow that raises is evidence, not an incident."""
     bench.models[2] = Always(raises=ValueError("no"))
-    bench.plane.apply(replace(ON_TRIAL, split=Split(stable=100), shadow=True))
+    bench.plane.apply(replace(ON_TRIAL, split=TrafficSplit(stable=100), shadow=True))
     answer = bench.plane.infer(bench.request())
     assert answer.shadow is not None
     answer.shadow()
@@ -278,7 +278,7 @@ def test_what_is_loaded_is_not_loaded_again(bench: Bench) -> None:
     """A rollout's steps load each version once, and what is no longer needed is let go."""
     bench.plane.apply(TRAFFIC)
     bench.plane.apply(ON_TRIAL)
-    bench.plane.apply(replace(ON_TRIAL, generation=3, split=Split(stable=20, canary=80)))
+    bench.plane.apply(replace(ON_TRIAL, generation=3, split=TrafficSplit(stable=20, canary=80)))
     bench.plane.apply(replace(TRAFFIC, generation=4, stable=2))
     assert bench.loads == [1, 2]
     assert bench.plane.plan is not None and list(bench.plane.plan.revisions) == [2]

@@ -24,7 +24,7 @@ from everloop.rollout.endpoints import observed_generation
 from everloop.rollout.routing import arm
 from everloop.serving.errors import Overloaded
 from everloop.serving.server import PredictionServer, serving
-from everloop.serving.service import Beside
+from everloop.serving.service import BackgroundThread
 from everloop.storage.workspace import Workspace
 
 Register = Callable[[int], Model]
@@ -320,16 +320,16 @@ def test_work_beside_the_loop_is_refused_when_too_much_waits() -> None:
     """The queue is bounded; what was taken is finished, and room comes back."""
 
     async def scene() -> None:
-        beside = Beside("test", most=1)
+        background = BackgroundThread("test", most=1)
         go_on = threading.Event()
-        first = asyncio.create_task(beside(go_on.wait))
+        first = asyncio.create_task(background(go_on.wait))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await beside(lambda: 1)
+            await background(lambda: 1)
         go_on.set()
         assert await first
-        assert await beside(lambda: 2) == 2
-        beside.close()
+        assert await background(lambda: 2) == 2
+        background.close()
 
     asyncio.run(scene())
 

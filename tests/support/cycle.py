@@ -47,7 +47,7 @@ from everloop.monitoring.labels import record_labels
 from everloop.pipelines.worker import Worker
 from everloop.records.runs import Run, StepRun
 from everloop.records.serving import Arm, Label, Outcome, Prediction, Traffic
-from everloop.rollout.endpoints import read_traffic
+from everloop.rollout.endpoints import find_traffic
 from everloop.rollout.routing import arm
 from everloop.settings import ClockSettings, Settings
 from everloop.storage.workspace import Workspace, open_workspace
@@ -149,7 +149,7 @@ def rows(day: int) -> pa.Table:
 def _serve(workspace: Workspace) -> None:
     """Requests of day 2, as a server would have logged them, and their labels."""
     with workspace.database.read() as tx:
-        traffic = read_traffic(tx, endpoint.name)
+        traffic = find_traffic(tx, endpoint.name)
     if traffic is None or traffic.canary is None:
         return  # an earlier life has been here and the rollout is over
     predictions = [p for number in range(REQUESTS) for p in _answers(traffic, number)]

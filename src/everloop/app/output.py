@@ -97,7 +97,7 @@ class Printer:
         else:
             reply.show()
         if reply.error is not None:
-            complain(reply.error)
+            print_error(reply.error)
         return reply.code
 
     def show(self, picture: Callable[[], None]) -> None:
@@ -121,12 +121,12 @@ def printing(*, as_json: bool) -> Iterator[Printer]:
 # ---- lines
 
 
-def say(*parts: Part, to: Console = out) -> None:
+def echo(*parts: Part, to: Console = out) -> None:
     """One line; a terminal folds it at words, anything else gets it whole."""
     to.print(Text.assemble(*parts), soft_wrap=not to.is_terminal)
 
 
-def complain(error: EverloopError) -> None:
+def print_error(error: EverloopError) -> None:
     """What went wrong and what to do next, on standard error."""
     _unfolded(("everloop:", "bold red"), f" {error.reason}")
     if error.next_step:
@@ -136,7 +136,7 @@ def complain(error: EverloopError) -> None:
 def print_warnings(warnings: Sequence[str]) -> None:
     """A line for each thing that is no error and hardly meant."""
     for warning in warnings:
-        say(("warning: ", "yellow"), warning)
+        echo(("warning: ", "yellow"), warning)
 
 
 def _unfolded(*parts: Part) -> None:
@@ -154,15 +154,15 @@ def print_event(event: Event) -> None:
         Text(f"{event.time:%H:%M:%S}", style="dim"),
         Text(event.short_type, style="red" if bad else ""),
         Text(shortened(event.subject), style="bold"),
-        Text(told(event.data)),
+        Text(describe_data(event.data)),
     )
     print_wide(grid)
 
 
-def told(data: Mapping[str, object]) -> str:
+def describe_data(data: Mapping[str, object]) -> str:
     """An event's data in words: numbers and names first, then the reason, once.
 
-    >>> told({"rows": 400, "because": "the first", "reason": "the first", "version": None})
+    >>> describe_data({"rows": 400, "because": "the first", "reason": "the first", "version": None})
     'rows 400; the first'
     """
     given = {name: value for name, value in data.items() if value not in (None, "", [], {})}
@@ -193,7 +193,7 @@ def print_table(
     lines = [[_cell(value, now) for value in row] for row in rows]
     if not lines:
         if empty:
-            say((empty, "dim"))
+            echo((empty, "dim"))
         return
     table = Table(
         title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from everloop.data import datasets, files
-from everloop.data.datasets import dataset_names, find_latest, latest_version
+from everloop.data.datasets import dataset_names, find_latest, get_latest
 from everloop.errors import NotFound
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -60,7 +60,7 @@ def read_dataset(workspace: Workspace, dataset: str, version: int | None = None)
     """The rows of a dataset at a version; by default the newest."""
     with workspace.database.read() as tx:
         _check_name(workspace, tx, dataset)
-        newest = latest_version(tx, dataset).version
+        newest = get_latest(tx, dataset).version
     if version is not None and not 0 <= version <= newest:
         raise NotFound(f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest}.")
     return workspace.tables.read(dataset, newest if version is None else version)

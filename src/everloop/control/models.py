@@ -15,7 +15,7 @@ from everloop.project.opening import Project
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.records.names import get_reference
 from everloop.registry import aliases
-from everloop.registry.aliases import alias_moves, find_alias, previous_champion
+from everloop.registry.aliases import find_alias, get_previous_champion, list_alias_moves
 from everloop.registry.versions import get_version, list_versions
 from everloop.rollout.controller import settle
 from everloop.storage.workspace import Workspace
@@ -44,7 +44,7 @@ def list_models(workspace: Workspace, model: str | None = None) -> ModelsReport:
         return ModelsReport(
             versions=tuple(versions),
             aliases=current_aliases(tx, {version.model for version in versions}),
-            history=() if model is None else tuple(alias_moves(tx, model)),
+            history=() if model is None else tuple(list_alias_moves(tx, model)),
         )
 
 
@@ -84,7 +84,7 @@ def rollback(project: Project, model: str, *, why: str) -> AliasMove | None:
     with project.workspace.database.read() as tx:
         if not list_versions(tx, model):
             raise _no_model(tx, model)
-        version = previous_champion(tx, model)
+        version = get_previous_champion(tx, model)
     return _move(project, model, version, why)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import Connection
 
@@ -12,9 +13,13 @@ from everloop.errors import Conflict, NotFound, RunFailed
 from everloop.loop.firings import run_on_demand, wants_register
 from everloop.metadata import provenance, runs
 from everloop.metadata.steps import list_steps
+from everloop.pipelines.lookup import load_artifact
+from everloop.pipelines.nodes import GateNode
+from everloop.pipelines.pinning import check_data
 from everloop.pipelines.pipeline import Pipeline
 from everloop.project.names import declared
 from everloop.project.opening import Project
+from everloop.records.checks import CheckResult
 from everloop.records.data import Batch
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION, ModelVersion
@@ -48,6 +53,8 @@ class RunReport:
     """What was new in the files of the project's datasets, and was collected before the run."""
     metrics: Mapping[str, float]
     versions: tuple[ModelVersion, ...]
+    verdicts: Mapping[str, CheckResult]
+    """What the gate of each model said, by the model's name; of an experiment, too."""
     roles: Mapping[str, str]
     """The alias that each of these versions carries now, if it carries one: `{"late@3": "challenger"}`."""
     register: bool
@@ -118,8 +125,6 @@ def run_pipeline(
     heard = listener or RunListener()
     pipeline = project.declarations.pipeline(name)
     values = pipeline.fill(params or {})
-    for dataset in data or {}:
-        project.declarations.dataset(dataset)
     wanted = wants_register(pipeline, values, register, data=data)
     batches = _collect(project, heard)
     run = _request(project, pipeline, values, data or {}, wanted, reason)
@@ -127,7 +132,7 @@ def run_pipeline(
     _finish(project, pipeline, run, heard)
     for endpoint in project.declarations.endpoints:
         settle(project.workspace, endpoint)
-    return _report(project, run, batches, wanted)
+    return _report(project, pipeline, run, batches, wanted)
 
 
 def _newest(workspace: Workspace, tx: Connection) -> Run:
@@ -160,6 +165,7 @@ def _request(
 ) -> Run:
     workspace = project.workspace
     with workspace.database.write() as tx:
+        check_data(tx, pipeline, data)
         return run_on_demand(
             tx,
             workspace,
@@ -190,21 +196,34 @@ def _finish(project: Project, pipeline: Pipeline, run: Run, heard: RunListener) 
         )
 
 
-def _report(project: Project, run: Run, batches: tuple[Batch, ...], register: bool) -> RunReport:
+def _report(
+    project: Project, pipeline: Pipeline, run: Run, batches: tuple[Batch, ...], register: bool
+) -> RunReport:
     with project.workspace.database.read() as tx:
         run = runs.get_run(tx, run.id)  # with all that was written of it since it was asked for
         made = _made_by(tx, run)
         roles = {version.name: alias for version in made if (alias := _role(tx, version)) is not None}
         metrics = runs.run_metrics(tx, run.id)
+        steps = list_steps(tx, run.id)
     return RunReport(
         run=run,
         batches=batches,
         metrics=metrics,
         versions=made,
+        verdicts=_verdicts(project.workspace, pipeline, steps),
         roles=roles,
         register=register,
         warnings=tuple(project.declarations.warnings()),
     )
+
+
+def _verdicts(workspace: Workspace, pipeline: Pipeline, steps: Sequence[StepRun]) -> dict[str, CheckResult]:
+    gates = {node.name: node.model.name for node in pipeline.graph.nodes if isinstance(node, GateNode)}
+    return {
+        gates[step.step]: cast("CheckResult", load_artifact(workspace, pipeline, step, "verdict"))
+        for step in steps
+        if step.step in gates and step.outputs
+    }
 
 
 def _role(tx: Connection, version: ModelVersion) -> str | None:

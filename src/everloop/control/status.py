@@ -15,7 +15,7 @@ from everloop.errors import EverloopError
 from everloop.loop.decisions import Decision, Firing
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
-from everloop.monitoring.watch import Window, list_windows
+from everloop.monitoring.watch import MonitorWindow, list_windows
 from everloop.project.loading import load_declarations
 from everloop.records.data import DatasetPin
 from everloop.records.runs import Run
@@ -50,7 +50,7 @@ class Status:
     runs: tuple[Run, ...]
     """The last few, newest first."""
     datasets: tuple[DatasetPin | None, ...]
-    monitors: tuple[Window, ...]
+    monitors: tuple[MonitorWindow, ...]
     """The newest window of each."""
     waiting: tuple[Firing, ...]
     """Reasons to train that have not become a run yet, and why."""

@@ -37,7 +37,10 @@ def append(workspace: Workspace, dataset: Dataset, rows: pa.Table, *, key: str) 
     the same answer. Rows that are kept out are not lost: they lie in the blobs, by the digest in `content`.
     """
     if not key or len(key) > _LONGEST_KEY:
-        raise InvalidInput(f"the key of a batch of {dataset.name} must have 1 to {_LONGEST_KEY} characters.")
+        raise InvalidInput(
+            f"the key of a batch of {dataset.name} must have 1 to {_LONGEST_KEY} characters.",
+            next_step="give it a shorter name, and not an empty one.",
+        )
     if not rows.num_rows:
         raise InvalidInput(
             f"batch {key} of {dataset.name} has no rows.", next_step="send it when there are some."
@@ -59,13 +62,13 @@ def is_settled(batch: Batch) -> bool:
     return batch.version is not None or batch.verdict.keeps_out
 
 
-def latest_version(tx: Connection, dataset: str) -> DatasetPin:
+def get_latest(tx: Connection, dataset: str) -> DatasetPin:
     """The newest version, or NotFound."""
     found = find_latest(tx, dataset)
     if found is None:
         raise NotFound(
             f"dataset {dataset} has no data yet.",
-            next_step=f"append a batch: everloop append {dataset} FILE.parquet.",
+            next_step=f"everloop append {dataset} FILE.parquet",
         )
     return found
 
@@ -80,7 +83,7 @@ def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
 
 def get_pin(tx: Connection, dataset: str, version: int) -> DatasetPin:
     """One version of a dataset, or NotFound with the versions there are."""
-    newest = latest_version(tx, dataset)
+    newest = get_latest(tx, dataset)
     if not 0 <= version <= newest.version:
         raise NotFound(
             f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest.version}."
@@ -108,7 +111,10 @@ def dataset_names(tx: Connection) -> list[str]:
 def read_kept_out(workspace: Workspace, batch: Batch) -> pa.Table:
     """The rows of a batch that was stopped or quarantined."""
     if batch.content is None:
-        raise NotFound(f"batch {batch.key} of {batch.dataset} was not kept out.")
+        raise NotFound(
+            f"batch {batch.key} of {batch.dataset} was not kept out.",
+            next_step=f"`everloop datasets {batch.dataset}` shows which were.",
+        )
     return pq.read_table(pa.BufferReader(workspace.blobs.get(batch.content)))
 
 
@@ -148,7 +154,7 @@ def _keep_out(workspace: Workspace, batch: Batch, rows: pa.Table) -> Batch:
     kept = replace(batch, content=workspace.blobs.put(_parquet(rows)))
     with workspace.database.write() as tx:
         _put(tx, kept)
-        _tell(
+        _emit(
             tx,
             workspace,
             EventType.DATA_STOPPED if batch.verdict is DataVerdict.STOP else EventType.DATA_QUARANTINED,
@@ -162,7 +168,10 @@ def _parquet(rows: pa.Table) -> bytes:
     try:
         pq.write_table(rows, sink)
     except pa.ArrowException as error:
-        raise InvalidInput(f"the batch was kept out, and its rows cannot be kept aside: {error}.") from None
+        raise InvalidInput(
+            f"the batch was kept out, and its rows cannot be kept aside: {error}.",
+            next_step="cast the column to a type that Parquet has.",
+        ) from None
     return sink.getvalue()
 
 
@@ -187,9 +196,9 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
         total = batch.rows + (0 if before is None else before.rows)
         accepted = replace(batch, version=version, total_rows=total)
         _put(tx, accepted)
-        _tell(tx, workspace, EventType.DATA_ARRIVED, accepted)
+        _emit(tx, workspace, EventType.DATA_ARRIVED, accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
-            _tell(tx, workspace, EventType.DATA_CHANGED, accepted)
+            _emit(tx, workspace, EventType.DATA_CHANGED, accepted)
         return accepted
 
 
@@ -245,7 +254,9 @@ def _find(tx: Connection, dataset: str, key: str) -> Batch | None:
 def _get(tx: Connection, dataset: str, key: str) -> Batch:
     found = _find(tx, dataset, key)
     if found is None:
-        raise NotFound(f"dataset {dataset} has no batch {key!r}.")
+        raise NotFound(
+            f"dataset {dataset} has no batch {key!r}.", next_step=f"`everloop datasets {dataset}` lists them."
+        )
     return found
 
 
@@ -254,13 +265,15 @@ def _record(row: RowMapping) -> Batch:
     return Batch(**dict(row) | {"verdict": DataVerdict(row["verdict"]), "findings": findings})
 
 
-def _tell(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
-    told: JsonObject = {
+def _emit(tx: Connection, workspace: Workspace, kind: EventType, batch: Batch) -> None:
+    details: JsonObject = {
         "batch": batch.key,
         "rows": batch.rows,
         "version": batch.version,
         "verdict": batch.verdict.value,
         "because": "; ".join(finding.message for finding in batch.findings[:5]),
     }
-    event = workspace.event(kind, f"/datasets/{batch.dataset}", batch.dataset, told, id=f"{kind}-{batch.key}")
+    event = workspace.event(
+        kind, f"/datasets/{batch.dataset}", batch.dataset, details, id=f"{kind}-{batch.key}"
+    )
     ledger.append(tx, event)

@@ -56,7 +56,10 @@ def _judge(expectation: Expectation, table: pa.Table, tolerated: float) -> Findi
         broken = breaks(expectation, table)
     except InvalidInput as error:
         return Finding(
-            verdict=DataVerdict.STOP, rule="expectation", column=name, message=f"{name}: {error.reason}"
+            verdict=DataVerdict.STOP,
+            rule="expectation",
+            column=name,
+            message=f"{name}: {error.reason.rstrip('.')}",
         )
     if not broken.rows:
         return None
@@ -66,7 +69,7 @@ def _judge(expectation: Expectation, table: pa.Table, tolerated: float) -> Findi
         verdict=DataVerdict.QUARANTINE if too_many else DataVerdict.PASS,
         rule="expectation",
         column=name,
-        message=_told(expectation, broken, table),
+        message=_describe(expectation, broken, table),
     )
 
 
@@ -114,7 +117,10 @@ def _outside(column: pa.ChunkedArray, expected: Between) -> pa.ChunkedArray:
     if pa.types.is_null(column.type):
         return _nowhere(column)
     if not is_number(column.type) or pa.types.is_duration(column.type):
-        raise InvalidInput(f"{column.type} cannot be {expected.text}")
+        raise InvalidInput(
+            f"{column.type} cannot be {expected.text}.",
+            next_step="cast the column, or take the expectation out.",
+        )
     values = column.cast(pa.float64(), safe=False)
     # Asked as "is inside" and turned round, because NaN is inside of nothing.
     inside = pc.is_valid(values)
@@ -135,7 +141,10 @@ def _unlisted(column: pa.ChunkedArray, values: Sequence[Level]) -> pa.ChunkedArr
     else:
         fits, type = is_number(column.type) and not pa.types.is_duration(column.type), pa.float64()
     if not fits:
-        raise InvalidInput(f"{column.type} cannot be one of {', '.join(map(repr, values[:3]))}")
+        raise InvalidInput(
+            f"{column.type} cannot be one of {', '.join(map(repr, values[:3]))}.",
+            next_step="cast the column, or take the expectation out.",
+        )
     listed = pc.is_in(column.cast(type, safe=False), value_set=pa.array(values).cast(type))
     return pc.and_(pc.is_valid(column), pc.invert(listed))
 
@@ -153,7 +162,10 @@ def _repeats(table: pa.Table) -> pa.ChunkedArray:
     try:
         firsts = complete.group_by(names).aggregate([("row", "min")]).column("row_min")
     except (pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
-        raise InvalidInput(f"{', '.join(str(c.type) for c in table.columns)} cannot be compared") from error
+        raise InvalidInput(
+            f"{', '.join(str(c.type) for c in table.columns)} cannot be compared.",
+            next_step="cast the columns, or take the expectation out.",
+        ) from error
     repeated = np.zeros(table.num_rows, dtype=np.bool_)
     repeated[complete.column("row").to_numpy()] = True
     repeated[firsts.to_numpy()] = False
@@ -164,7 +176,7 @@ def _nowhere(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.is_valid(column), False)
 
 
-def _told(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
+def _describe(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
     name, share = ", ".join(expectation.columns), percent(broken.rows / table.num_rows)
     match expectation:
         case NotNull():
@@ -178,8 +190,8 @@ def _told(expectation: Expectation, broken: Broken, table: pa.Table) -> str:
 
 
 def _shown(row: int, values: Sequence[pa.Scalar]) -> str:
-    told = ", ".join(_text(value)[:40] for value in values)
-    return f"row {row} ({told})" if told else f"row {row}"
+    examples = ", ".join(_text(value)[:40] for value in values)
+    return f"row {row} ({examples})" if examples else f"row {row}"
 
 
 def _text(value: pa.Scalar) -> str:

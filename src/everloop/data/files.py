@@ -50,7 +50,7 @@ def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
         settled = [batch for batch in list_batches(tx, dataset.name) if is_settled(batch)]
     seen = {batch.key for batch in settled}
     accepted = {batch.key.rpartition("@")[0]: batch.key for batch in settled if batch.version is not None}
-    fresh: list[Batch] = []
+    new: list[Batch] = []
     for path in sorted(p for p in workspace.settings.root.glob(dataset.files) if p.is_file()):
         name = _name(workspace, path)
         key = f"{name}@{_digest(path)}"
@@ -60,21 +60,29 @@ def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
                 next_step="put it back as it was, and new rows into a new file.",
             )
         if key not in seen:
-            fresh.append(append_file(workspace, dataset, path, key=key))
-    return fresh
+            new.append(append_file(workspace, dataset, path, key=key))
+    return new
 
 
 def read_file(path: Path) -> pa.Table:
     """The rows of a file, by its ending."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InvalidInput(f"{path}: a batch is one of {', '.join(_READERS)}.")
+        raise InvalidInput(
+            f"{path}: a batch is one of {', '.join(_READERS)}.",
+            next_step="write it in one of these formats, with that ending.",
+        )
     try:
         return reader(path)
     except FileNotFoundError:
-        raise InvalidInput(f"{path} does not exist.") from None
+        raise InvalidInput(
+            f"{path} does not exist.", next_step="give the path of a file that is there."
+        ) from None
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.") from None
+        raise InvalidInput(
+            f"{path} cannot be read: {error}.",
+            next_step="see that the file is whole, and that it may be read.",
+        ) from None
 
 
 def write_file(rows: pa.Table, path: Path) -> None:
@@ -115,9 +123,14 @@ def _digest(path: Path) -> str:
         known = path.stat()
         return _content(path, known.st_mtime_ns, known.st_ino, known.st_size)
     except FileNotFoundError:
-        raise InvalidInput(f"{path} does not exist.") from None
+        raise InvalidInput(
+            f"{path} does not exist.", next_step="give the path of a file that is there."
+        ) from None
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.") from None
+        raise InvalidInput(
+            f"{path} cannot be read: {error}.",
+            next_step="see that the file is whole, and that it may be read.",
+        ) from None
 
 
 @lru_cache(maxsize=4096)

@@ -470,7 +470,10 @@ def _merge_values(name: str, a: ColumnProfile, b: ColumnProfile) -> ColumnProfil
     if not a.count:
         return b
     if a.kind is not b.kind:
-        raise InvalidInput(f"{name} is a {a.kind} in one profile and a {b.kind} in the other.")
+        raise InvalidInput(
+            f"{name} is a {a.kind} in one profile and a {b.kind} in the other.",
+            next_step="compare profiles of one and the same column.",
+        )
     if a.kind is Kind.NUMBER:
         return _merge_numbers(name, a, b)
     if a.kind is Kind.CATEGORY:
@@ -502,14 +505,18 @@ def _merge_numbers(name: str, a: ColumnProfile, b: ColumnProfile) -> ColumnProfi
 def span(column: ColumnProfile) -> tuple[float, float]:
     """Smallest and largest value of a numeric column that has values."""
     if column.min is None or column.max is None:
-        raise InvalidInput("The column has no numeric value, so it has no span.")
+        raise InvalidInput(
+            "The column has no numeric value, so it has no span.", next_step="ask it of a column of numbers."
+        )
     return column.min, column.max
 
 
 def mean_of(column: ColumnProfile) -> float:
     """Mean of a numeric column that has values."""
     if column.mean is None:
-        raise InvalidInput("The column has no numeric value, so it has no mean.")
+        raise InvalidInput(
+            "The column has no numeric value, so it has no mean.", next_step="ask it of a column of numbers."
+        )
     return column.mean
 
 

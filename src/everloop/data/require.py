@@ -29,4 +29,7 @@ def find_refusal(dataset: Dataset, findings: Sequence[Finding]) -> Refused | Non
     broken = [f.message for f in findings if f.verdict.severity >= DataVerdict.QUARANTINE.severity]
     if not broken:
         return None
-    return Refused(f"the rows break what dataset {dataset.name} promises: {'; '.join(broken)}.")
+    return Refused(
+        f"the rows break what dataset {dataset.name} promises: {'; '.join(broken)}.",
+        next_step=f"`everloop datasets {dataset.name}` shows what each batch held; mend it, or what is expected.",
+    )

@@ -17,7 +17,7 @@ from everloop.records.serving import Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class SentRequest:
     """One request that was answered."""
 
     flight_id: str
@@ -36,7 +36,7 @@ class Client:
         self.sent = 0
         self.labelled = 0
 
-    def ask(self, flight_id: str, time: datetime, row: Mapping[str, Scalar]) -> Asked:
+    def ask(self, flight_id: str, time: datetime, row: Mapping[str, Scalar]) -> SentRequest:
         """One prediction over the Open Inference Protocol."""
         body = {
             "id": flight_id,
@@ -48,7 +48,9 @@ class Client:
         }
         answer = self._post(f"/v2/models/{self._model}/infer", body)
         self.sent += 1
-        return Asked(flight_id=flight_id, prediction_id=answer["parameters"]["prediction_id"], time=time)
+        return SentRequest(
+            flight_id=flight_id, prediction_id=answer["parameters"]["prediction_id"], time=time
+        )
 
     def label(self, labels: Sequence[tuple[str, float, datetime]]) -> None:
         """True answers by prediction id, each with the moment at which it became known."""
@@ -67,7 +69,10 @@ class Client:
         response = self._connection.getresponse()
         data = response.read()
         if response.status != 200:
-            raise EverloopError(f"the server answered {response.status} to {path}: {data.decode()[:300]}")
+            raise EverloopError(
+                f"the server answered {response.status} to {path}: {data.decode()[:300]}",
+                next_step="see server.log in the demo's folder.",
+            )
         return msgspec.json.decode(data)
 
 

@@ -110,7 +110,7 @@ def measure_month(
         auc_frozen=_value(still, "auc"),
         log_loss=_value(fresh, "log_loss"),
         log_loss_frozen=_value(still, "log_loss"),
-        events=(*planted, *(text for event in happened if (text := _told(event)) is not None)),
+        events=(*planted, *(text for event in happened if (text := _describe(event)) is not None)),
     )
 
 
@@ -191,7 +191,7 @@ def _name(axes: Any, champion: str, x: int, y: float) -> None:
     )
 
 
-def told(year: Year, folder: Path, picture: Path) -> None:
+def print_year(year: Year, folder: Path, picture: Path) -> None:
     """The table, what it says, and where to look next."""
     out.print()
     out.print(year_table(year.months))
@@ -264,7 +264,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counts.items())
 
 
-def _told(event: Event) -> str | None:
+def _describe(event: Event) -> str | None:
     """An event in a few words; None when the table does not need it."""
     data = event.data
     because = str(data.get("because") or "")

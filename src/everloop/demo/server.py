@@ -46,6 +46,9 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     while "http://" not in said:
         line = lines.get(timeout=120)
         if not line:
-            raise EverloopError(f"the server did not start: {log.read_text()[-500:]}")
+            raise EverloopError(
+                f"the server did not start: {log.read_text()[-500:]}",
+                next_step="see server.log in the demo's folder.",
+            )
         said += line
     return "http://" + said.split("http://")[1].split()[0]

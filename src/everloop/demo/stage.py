@@ -24,7 +24,7 @@ class Stage:
         self._total = months
         self._months: list[Month] = []
         self._saying = "beginning"
-        self._news: list[str] = []
+        self._changes: list[str] = []
         self._date: datetime | None = None
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(console=out, get_renderable=self._picture, refresh_per_second=8, transient=True)
@@ -44,7 +44,7 @@ class Stage:
         """What is being done now."""
         self._saying = what
         if what.startswith("planted"):
-            self._news.append(what)
+            self._changes.append(what)
 
     def date(self, now: datetime) -> None:
         """The simulated clock has moved."""

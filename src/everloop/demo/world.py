@@ -146,7 +146,10 @@ class World:
         """
         flights = self.flights(month)
         if not 0 < size <= flights.num_rows:
-            raise InvalidInput(f"{size} flights were asked of month {month}, which has {flights.num_rows}.")
+            raise InvalidInput(
+                f"{size} flights were asked of month {month}, which has {flights.num_rows}.",
+                next_step="ask for fewer, and for one at least.",
+            )
         lots = [_lot(flight, seed) for flight in flights.column("flight_id").to_pylist()]
         drawn = sorted(range(len(lots)), key=lots.__getitem__)[:size]
         return flights.take(sorted(drawn))
@@ -172,7 +175,8 @@ def without_column(table: pa.Table, name: str) -> pa.Table:
     """
     if name not in table.column_names:
         raise InvalidInput(
-            f"There is no column {name} to leave out; there are {', '.join(table.column_names)}."
+            f"There is no column {name} to leave out; there are {', '.join(table.column_names)}.",
+            next_step="name one of these.",
         )
     return table.drop_columns([name])
 
@@ -215,7 +219,9 @@ def _by_month(table: pa.Table) -> dict[int, pa.Table]:
 
 def _of_month(tables: Mapping[int, pa.Table], month: int) -> pa.Table:
     if month not in tables:
-        raise InvalidInput(f"Month {month} is not in the year; ask for 1 to 12.")
+        raise InvalidInput(
+            f"Month {month} is not in the year; ask for 1 to 12.", next_step="ask for one of the twelve."
+        )
     return tables[month]
 
 

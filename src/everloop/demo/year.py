@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from everloop.clock import FileClock
 from everloop.data.datasets import append
-from everloop.demo.client import Asked, Client, rows_of
-from everloop.demo.report import Month, Year, draw, measure_month, summarise, told
+from everloop.demo.client import Client, SentRequest, rows_of
+from everloop.demo.report import Month, Year, draw, measure_month, print_year, summarise
 from everloop.demo.server import server_process
 from everloop.demo.stage import Stage
 from everloop.demo.world import World, in_celsius, without_column
@@ -37,7 +37,7 @@ from everloop.project.opening import Project, open_project
 from everloop.records.data import Batch
 from everloop.records.runs import Run, RunState
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import observed_generation, read_traffic
+from everloop.rollout.endpoints import find_traffic, observed_generation
 from everloop.storage.codec import dumps
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -71,7 +71,7 @@ def play(folder: Path, *, json_file: Path | None, months: int = 12) -> Year:
     draw(year, picture)
     if json_file is not None:
         json_file.write_bytes(dumps(year))
-    told(year, folder, picture)
+    print_year(year, folder, picture)
     return year
 
 
@@ -111,7 +111,7 @@ class _Play:
     project: ModuleType = field(init=False)
     client: Client | None = None
     frozen: Model | None = None
-    flying: dict[str, Asked] = field(default_factory=dict)
+    flying: dict[str, SentRequest] = field(default_factory=dict)
     outcomes: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
     planted: list[str] = field(default_factory=list)
     asking: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
@@ -145,7 +145,7 @@ class _Play:
             self._live(number, end)
             self._live(number + 1, close)
         self._arrive(number)
-        self._look(kill=number == WORKER_KILLED)
+        self._tick(kill=number == WORKER_KILLED)
         if number == 1:
             self._first_model()
         month = measure_month(
@@ -173,7 +173,7 @@ class _Play:
                 self._ask(*self.asking.pop(0))
             self.clock.set(now)
             self._send_labels(now)
-            self._look(kill=False)
+            self._tick(kill=False)
             if now.astimezone(NEW_YORK).month == LEAKING and not self.leaked and now.day >= LEAKING_DAY:
                 self._leak()
 
@@ -220,7 +220,7 @@ class _Play:
 
     # ---- what everloop does meanwhile
 
-    def _look(self, *, kill: bool) -> None:
+    def _tick(self, *, kill: bool) -> None:
         """The controller looks, the worker takes what it has started, the server follows."""
         self.controller.tick()
         if kill:
@@ -232,7 +232,10 @@ class _Play:
 
     def _after(self, run: Run) -> None:
         if run.state is not RunState.COMPLETE:
-            raise EverloopError(f"run {run.id} ended as {run.state.value}: {run.error}")
+            raise EverloopError(
+                f"run {run.id} ended as {run.state.value}: {run.error}",
+                next_step=f"everloop show {run.id[-8:]}",
+            )
         self.stage.say(f"run of {run.pipeline} ({run.trigger}) complete")
 
     def _wait_for_server(self) -> None:
@@ -242,16 +245,19 @@ class _Play:
         name = self.here.declarations.endpoint(None).name
         for _ in range(3_000):
             with self.here.workspace.database.read() as tx:
-                traffic = read_traffic(tx, name)
+                traffic = find_traffic(tx, name)
                 if traffic is not None and observed_generation(tx, name) == traffic.generation:
                     return
             time.sleep(0.01)
-        raise EverloopError("the server has not followed within 30 seconds; see server.log.")
+        raise EverloopError(
+            "the server has not followed within 30 seconds; see server.log.",
+            next_step="see server.log in the demo's folder.",
+        )
 
     def _first_model(self) -> None:
         """Somebody starts the pipeline by hand; the model it makes is frozen beside the loop, for comparison."""
         self._start("the first model", {})
-        self._look(kill=False)
+        self._tick(kill=False)
         with self.here.workspace.database.read() as tx:
             first = get_version(tx, "late", 1)
         self.frozen = load_model(self.here.workspace.blobs, first.digest, trust=self.here.settings.trust)
@@ -303,7 +309,7 @@ class _Play:
         self.leaked = True
         self._plant("a challenger that has seen the future in training")
         self._start("planted: features as of landing", {"at": "landed_at"})
-        self._look(kill=False)
+        self._tick(kill=False)
 
     def _kill_a_worker(self) -> None:
         """A worker process is killed in the middle of a step; whoever comes next goes on from the step before."""
@@ -326,7 +332,8 @@ class _Play:
             while not self._is_training(waiting[0].id):
                 if victim.poll() is not None:
                     raise EverloopError(
-                        f"the worker ended with code {victim.returncode} before it could be killed."
+                        f"the worker ended with code {victim.returncode} before it could be killed.",
+                        next_step="`everloop worker --once` in the demo's folder says why.",
                     )
                 time.sleep(0.05)
             victim.send_signal(signal.SIGKILL)

@@ -96,7 +96,7 @@ def at_least(metric: str | Metric, floor: float) -> Check[Evaluation]:
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
         found = evaluation.candidate.get(row.name)
-        return (found is not None and found.value >= floor), _told(row, found)
+        return (found is not None and found.value >= floor), _describe(row, found)
 
     return _check(f"{row.name} >= {floor:g}", row, ask)
 
@@ -111,7 +111,7 @@ def at_most(metric: str | Metric, ceiling: float) -> Check[Evaluation]:
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
         found = evaluation.candidate.get(row.name)
-        return (found is not None and found.value <= ceiling), _told(row, found)
+        return (found is not None and found.value <= ceiling), _describe(row, found)
 
     return _check(f"{row.name} <= {ceiling:g}", row, ask)
 
@@ -133,7 +133,7 @@ def _without_champion(evaluation: Evaluation) -> tuple[bool, str]:
     return True, "there is no champion yet"
 
 
-def _told(row: Metric, found: Estimate | None) -> str:
+def _describe(row: Metric, found: Estimate | None) -> str:
     return _missing(row) if found is None else f"{row.name}: {found}"
 
 

@@ -151,9 +151,9 @@ def _within_bound(metric: Metric, losses: Floats, outputs: Floats, labels: Float
     wrong = np.flatnonzero(~(np.isfinite(losses) & (losses >= low) & (losses <= high)))
     if len(wrong):
         row = wrong[0]
-        told = "" if metric.bound is None else f", which is not from 0 to {metric.bound:g}"
+        beyond = "" if metric.bound is None else f", which is not from 0 to {metric.bound:g}"
         raise _bad_loss(
-            metric, f"{losses[row]:g} for output {outputs[row]:g} and label {labels[row]:g}{told}"
+            metric, f"{losses[row]:g} for output {outputs[row]:g} and label {labels[row]:g}{beyond}"
         )
     return losses if metric.bound is None else np.minimum(losses, metric.bound)
 

@@ -59,6 +59,10 @@ class Metric:
         default=None, compare=False, repr=False
     )
     """Of the first outputs less the second on the same labels, for what is no mean."""
+    title: str = ""
+    """What heads its column in a table; by default its name in words."""
+    listed: bool = True
+    """Whether tables of model versions have a column for it."""
     digest: str | None = field(default=None, repr=False)
     """Of the source of its functions, computed unless it is given; numbers of another digest are of another metric."""
 
@@ -73,6 +77,11 @@ class Metric:
 
             functions = (self.losses, self.loss, self.estimate, self.difference)
             object.__setattr__(self, "digest", digest_of([source_of(function) for function in functions]))
+
+    @property
+    def heading(self) -> str:
+        """What heads its column in a table."""
+        return self.title or self.words
 
     @property
     def words(self) -> str:
@@ -246,9 +255,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 losses=partial(_log_losses, clip=_CAPPED),
                 loss=partial(_log_loss, clip=_CAPPED, bound=_CAP),
                 bound=_CAP,
+                listed=False,
             ),
-            _ours("brier", losses=_brier_losses, loss=_brier_loss, bound=1.0),
-            _ours("auc", estimate=_auc, difference=_auc_difference, higher_is_better=True),
+            _ours("brier", losses=_brier_losses, loss=_brier_loss, bound=1.0, listed=False),
+            _ours("auc", estimate=_auc, difference=_auc_difference, higher_is_better=True, title="AUC"),
         )
     }
 )

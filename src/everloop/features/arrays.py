@@ -110,7 +110,7 @@ def codes(
         part = _codes(_together(decode(left), decode(right), f"{where}: join key {name!r}"))
         joined = part if joined is None else _paired(joined, part)
     if joined is None:
-        raise InvalidInput(f"{where}: there is no join key.")
+        raise InvalidInput(f"{where}: there is no join key.", next_step="name one at least.")
     return joined[: len(rows[0])], joined[len(rows[0]) :]
 
 
@@ -142,7 +142,9 @@ def _together(left: pa.ChunkedArray, right: pa.ChunkedArray, where: str) -> pa.A
     try:
         chunks = [chunk for side in (left, right) for chunk in side.cast(kind).chunks]
     except pa.ArrowInvalid as error:
-        raise InvalidInput(f"{where}: {left.type} does not fit {right.type}: {error}.") from error
+        raise InvalidInput(
+            f"{where}: {left.type} does not fit {right.type}: {error}.", next_step="cast one of them."
+        ) from error
     return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from everloop.errors import InvalidInput
 from everloop.features import arrays
 from everloop.features.arrays import UNKNOWN, Ints, Unit
-from everloop.features.asked import Asked
-from everloop.features.timeline import Questions, Timeline
+from everloop.features.entity_rows import EntityRows
+from everloop.features.timeline import Lookups, Timeline
 from everloop.features.views import Aggregate, FeatureView, Function
 from everloop.features.windows import Values, Window
 from everloop.storage.columns import decode
@@ -20,21 +20,21 @@ from everloop.storage.columns import decode
 Columns: TypeAlias = "dict[str, pa.Array | pa.ChunkedArray]"
 
 
-def view_features(view: FeatureView, source: pa.Table, asked: Asked) -> Columns:
+def view_features(view: FeatureView, source: pa.Table, entities: EntityRows) -> Columns:
     """The features of one view by name, in order, each with a value for every row that asks."""
-    row_keys, asked_keys = _keys(view, source, asked)
+    row_keys, entity_keys = _keys(view, source, entities)
     if view.event_time is None:
-        return _fetch(view, source, _lookup(view, source, row_keys, asked.only_timed(asked_keys)))
-    timeline = _timeline(view, source, row_keys, asked.unit)
-    questions = asked.questions(asked_keys)
-    come = timeline.by_known.reached(questions)
+        return _fetch(view, source, _lookup(view, source, row_keys, entities.only_timed(entity_keys)))
+    timeline = _timeline(view, source, row_keys, entities.unit)
+    lookups = entities.lookups(entity_keys)
+    come = timeline.by_known.reached(lookups)
     columns: Columns = {}
     if view.columns:
-        newest = _newest(view, timeline, questions, come, asked.unit)
-        columns |= _fetch(view, source, asked.in_place(newest))
+        newest = _newest(view, timeline, lookups, come, entities.unit)
+        columns |= _fetch(view, source, entities.in_place(newest))
     if view.aggregates:
-        answers = _aggregates(view, source, timeline, questions, come, asked.unit)
-        columns |= {name: asked.column(values) for name, values in answers.items()}
+        answers = _aggregates(view, source, timeline, lookups, come, entities.unit)
+        columns |= {name: entities.column(values) for name, values in answers.items()}
     return columns
 
 
@@ -48,9 +48,9 @@ def _where(view: FeatureView) -> str:
     return f"View {view.name!r} of {view.source!r}"
 
 
-def _keys(view: FeatureView, source: pa.Table, asked: Asked) -> tuple[Ints, Ints]:
+def _keys(view: FeatureView, source: pa.Table, entities: EntityRows) -> tuple[Ints, Ints]:
     rows = [arrays.column(source, name, _where(view)) for name in view.join_key]
-    mine = [Asked.column_of(asked.entities, name) for name in view.join_key]
+    mine = [EntityRows.column_of(entities.table, name) for name in view.join_key]
     return arrays.codes(rows, mine, view.join_key, _where(view))
 
 
@@ -84,12 +84,12 @@ def _timeline(view: FeatureView, source: pa.Table, keys: Ints, unit: Unit) -> Ti
     return Timeline.of(keys, events, created, seen & known)
 
 
-def _newest(view: FeatureView, timeline: Timeline, asked: Questions, come: Ints, unit: Unit) -> Ints:
-    """The row of the source that each question sees; -1 where it sees none."""
-    rows = timeline.newest(asked, come)
+def _newest(view: FeatureView, timeline: Timeline, lookups: Lookups, come: Ints, unit: Unit) -> Ints:
+    """The row of the source that each lookup sees; -1 where it sees none."""
+    rows = timeline.newest(lookups, come)
     seen = rows != UNKNOWN
     if view.ttl is not None and len(timeline.events):
-        seen &= timeline.events[rows] >= arrays.before(asked.moments, arrays.length(view.ttl, unit))
+        seen &= timeline.events[rows] >= arrays.before(lookups.moments, arrays.length(view.ttl, unit))
     found = np.full(len(rows), UNKNOWN)
     found[seen] = timeline.source_rows[rows[seen]]
     return found
@@ -105,7 +105,7 @@ def _fetch(view: FeatureView, source: pa.Table, rows: Ints) -> Columns:
 
 
 def _aggregates(
-    view: FeatureView, source: pa.Table, timeline: Timeline, asked: Questions, come: Ints, unit: Unit
+    view: FeatureView, source: pa.Table, timeline: Timeline, lookups: Lookups, come: Ints, unit: Unit
 ) -> dict[str, Values]:
     """The view's aggregates by feature; columns, places and sums that several of them need are found once."""
     features = dict(zip(view.aggregates, view.features[len(view.columns) :], strict=True))
@@ -114,7 +114,7 @@ def _aggregates(
     found: dict[str, Values] = {}
     for over in dict.fromkeys(aggregate.over for aggregate in view.aggregates):
         span = arrays.length(over, unit)
-        window = Window.of(timeline, goes, come, goes.reached(asked, span), span)
+        window = Window.of(timeline, goes, come, goes.reached(lookups, span), span)
         same_window = [aggregate for aggregate in view.aggregates if aggregate.over == over]
         for name in _columns_of(same_window):
             same = [aggregate for aggregate in same_window if aggregate.column == name]

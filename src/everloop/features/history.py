@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from everloop.errors import InvalidInput
 from everloop.features.arrays import unit_of
-from everloop.features.asked import Asked
 from everloop.features.asof import times_of, view_features
+from everloop.features.entity_rows import EntityRows
 from everloop.features.views import FeatureService
 
 
@@ -76,9 +76,9 @@ def historical_features(
     """
     _check(service, entities, sources, threads)
     times = [time for view in service.views for time in times_of(view, sources[view.source]).values()]
-    asked = Asked.of(entities, at, unit_of([*times, Asked.column_of(entities, at)]))
+    rows = EntityRows.of(entities, at, unit_of([*times, EntityRows.column_of(entities, at)]))
     with ThreadPoolExecutor(min(len(service.views), threads or os.cpu_count() or 1)) as pool:
-        found = list(pool.map(lambda view: view_features(view, sources[view.source], asked), service.views))
+        found = list(pool.map(lambda view: view_features(view, sources[view.source], rows), service.views))
     joined = entities
     for columns in found:
         for name, values in columns.items():

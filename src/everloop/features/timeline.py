@@ -18,7 +18,7 @@ _DIGIT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Questions:
+class Lookups:
     """What is asked: an entity's key and a moment, many times; quickest in the order of the moments."""
 
     keys: Ints
@@ -49,10 +49,10 @@ class Track:
         # Ranks instead of times, so that key and time fit in 64 bits whatever the times are.
         return cls(times=distinct, packed=keys[rows] * (len(distinct) + 1) + ranks, rows=rows)
 
-    def reached(self, asked: Questions, earlier: int = 0) -> Ints:
+    def reached(self, lookups: Lookups, earlier: int = 0) -> Ints:
         """How many places lie up to each key and moment (or `earlier` before it), those of smaller keys included."""
-        ranks = np.searchsorted(self.times, before(asked.moments, earlier), side="right")
-        return np.searchsorted(self.packed, asked.keys * (len(self.times) + 1) + ranks, side="right")
+        ranks = np.searchsorted(self.times, before(lookups.moments, earlier), side="right")
+        return np.searchsorted(self.packed, lookups.keys * (len(self.times) + 1) + ranks, side="right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +88,12 @@ class Timeline:
             source_rows=source_rows, keys=keys, events=events, known=known, by_known=track, latest=latest
         )
 
-    def newest(self, asked: Questions, places: Ints) -> Ints:
+    def newest(self, lookups: Lookups, places: Ints) -> Ints:
         """The row that was the newest known of each key at the place that `by_known` reached; -1 for none."""
         if not len(self.latest):
             return np.full(len(places), UNKNOWN)
         rows = self.latest[np.maximum(places - 1, 0)]
-        return np.where((places > 0) & (self.keys[rows] == asked.keys), rows, UNKNOWN)
+        return np.where((places > 0) & (self.keys[rows] == lookups.keys), rows, UNKNOWN)
 
     def by_event(self) -> Track:
         """The rows by key and event time."""

@@ -282,7 +282,10 @@ class FeatureService:
         check_name(self.name, "a feature service")
         for view in self.views:
             if not isinstance(view, FeatureView):
-                raise InvalidInput(f"Service {self.name!r}: {view!r} is no feature view.")
+                raise InvalidInput(
+                    f"Service {self.name!r}: {view!r} is no feature view.",
+                    next_step="make each with FeatureView(…).",
+                )
         if not self.views:
             raise InvalidInput(f"Service {self.name!r} has no view.", next_step="name at least one.")
         _once([view.name for view in self.views], f"Service {self.name!r} names the view")
@@ -337,13 +340,13 @@ def span_label(span: timedelta) -> str:
 def _meaning(view: FeatureView) -> str:
     """What a view computes, whatever it and its features are called and in whatever order they stand."""
     aggregates = sorted({str(aggregate.definition()) for aggregate in view.aggregates})
-    told: Mapping[str, Json] = view.definition() | {
+    definition: Mapping[str, Json] = view.definition() | {
         "name": None,
         "join_key": sorted(view.join_key),
         "columns": sorted(view.columns),
         "aggregates": aggregates,
     }
-    return str(sorted(told.items()))
+    return str(sorted(definition.items()))
 
 
 def _seconds(span: timedelta) -> int | float:

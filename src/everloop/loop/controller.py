@@ -14,10 +14,10 @@ from everloop.loop.decisions import Decision, Firing, decide
 from everloop.loop.firings import record
 from everloop.loop.reasons import is_watched, reasons, watch
 from everloop.loop.situation import situation
-from everloop.loop.triggers import NewData, Triggers
+from everloop.loop.triggers import NewDataTrigger, Triggers
 from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
-from everloop.monitoring.watch import look
+from everloop.monitoring.watch import evaluate_window
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset
 from everloop.records.runs import Run
@@ -32,7 +32,7 @@ WHO = "everloop"
 class _Turn:
     """What is new about a pipeline's reasons, and whether they start a run."""
 
-    news: tuple[Firing, ...]
+    changes: tuple[Firing, ...]
     start: bool
 
 
@@ -73,13 +73,16 @@ class Controller:
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise EverloopError(" ".join(str(error) for error in errors)) from errors[0]
+            raise EverloopError(
+                " ".join(str(error) for error in errors),
+                next_step="mend one after the other; everything else goes on meanwhile.",
+            ) from errors[0]
 
     def _parts(self) -> Iterator[Callable[[], object]]:
         for dataset in self.datasets:
             yield partial(collect, self.workspace, dataset)
         for monitor in self.monitors:
-            yield partial(look, self.workspace, monitor)
+            yield partial(evaluate_window, self.workspace, monitor)
         for endpoint in self.endpoints:
             yield partial(settle, self.workspace, endpoint)
         for triggers in self.triggers:
@@ -87,23 +90,23 @@ class Controller:
 
     def _fire(self, triggers: Triggers) -> None:
         with self.workspace.database.read() as tx:
-            if is_watched(tx, triggers) and not self._turn(tx, triggers).news:
+            if is_watched(tx, triggers) and not self._turn(tx, triggers).changes:
                 return
         with self.workspace.database.write() as tx:
             watch(tx, self.workspace, triggers)
             turn = self._turn(tx, triggers)  # anew: another controller may have been here meanwhile
-            run = self._start(tx, triggers.pipeline, turn.news) if turn.start else None
-            for firing in turn.news:
+            run = self._start(tx, triggers.pipeline, turn.changes) if turn.start else None
+            for firing in turn.changes:
                 record(tx, self.workspace, _with_run(firing, run))
 
     def _turn(self, tx: Connection, triggers: Triggers) -> _Turn:
         found = reasons(tx, self.workspace, triggers)
         outcome = decide(found.pending(), situation(tx, triggers, self.workspace.now()), triggers)
-        fates = (*found.read, *outcome.firings)
-        return _Turn(news=tuple(f for f in fates if f not in found.told), start=outcome.start)
+        firings = (*found.read, *outcome.firings)
+        return _Turn(changes=tuple(f for f in firings if f not in found.waiting), start=outcome.start)
 
-    def _start(self, tx: Connection, pipeline: str, news: Sequence[Firing]) -> Run:
-        joined = [firing for firing in news if _joins_the_start(firing)]
+    def _start(self, tx: Connection, pipeline: str, changes: Sequence[Firing]) -> Run:
+        joined = [firing for firing in changes if _joins_the_start(firing)]
         first = next(firing for firing in joined if firing.decision is Decision.STARTED)
         return request_run(
             tx,
@@ -120,13 +123,16 @@ class Controller:
         for pipeline in self.pipelines:
             if pipeline.name == name:
                 return pipeline
-        raise ProjectError(f"triggers name pipeline {name!r}, which the project does not have.")
+        raise ProjectError(
+            f"triggers name pipeline {name!r}, which the project does not have.",
+            next_step="declare it at the top level of the module.",
+        )
 
 
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
     read = pipeline.graph.datasets()
     for rule in triggers.rules:
-        if isinstance(rule, NewData) and rule.dataset not in read:
+        if isinstance(rule, NewDataTrigger) and rule.dataset not in read:
             raise ProjectError(
                 f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
                 next_step=f"it reads {', '.join(read) or 'nothing'}.",

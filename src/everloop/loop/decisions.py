@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from everloop.loop.triggers import Schedule, Triggers
+from everloop.loop.triggers import ScheduleTrigger, Triggers
 
 
 class Decision(StrEnum):
@@ -58,21 +58,21 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Decisions:
     """The firings as they now stand, and whether they start a run together."""
 
     firings: tuple[Firing, ...]
     start: bool
 
 
-def newest_slot(rule: Schedule, since: datetime, now: datetime) -> datetime | None:
+def newest_slot(rule: ScheduleTrigger, since: datetime, now: datetime) -> datetime | None:
     """The last time of the schedule in (since, now], in UTC; earlier ones that were missed are made up for by it.
 
     Days on which the clocks change are taken as Debian's cron takes them. A fixed time that falls into the hour that is
     left out comes right after it, and one in the hour that comes twice comes once; a line that begins its minutes or hours
     with a star is true to the clock on the wall and may miss, or see twice, what the wall does.
 
-    >>> monday = Schedule("0 6 * * 1", "UTC")
+    >>> monday = ScheduleTrigger("0 6 * * 1", "UTC")
     >>> newest_slot(monday, datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 20, tzinfo=UTC)).isoformat()
     '2013-01-14T06:00:00+00:00'
     """
@@ -100,27 +100,27 @@ def _real(slots: Iterator[datetime]) -> Iterator[datetime]:
             yield moment
 
 
-def decide(pending: Sequence[Firing], situation: Situation, limits: Triggers) -> Outcome:
+def decide(pending: Sequence[Firing], situation: Situation, limits: Triggers) -> Decisions:
     """What becomes of the firings that wait: at most one run running, one queued, within cool-down and budget."""
     answered = [_answered(firing, situation) for firing in pending]
     waiting = [firing for firing in answered if firing.decision is Decision.WAITING]
     settled = tuple(firing for firing in answered if firing.decision is not Decision.WAITING)
     if not waiting:
-        return Outcome(firings=settled, start=False)
+        return Decisions(firings=settled, start=False)
     if situation.queued is not None:
         joined = (_joins(firing, situation.queued) for firing in waiting)
-        return Outcome(firings=(*settled, *joined), start=False)
+        return Decisions(firings=(*settled, *joined), start=False)
     obstacle = _obstacle(situation, limits)
     if obstacle is not None:
         held = (replace(firing, because=obstacle) for firing in waiting)
-        return Outcome(firings=(*settled, *held), start=False)
+        return Decisions(firings=(*settled, *held), start=False)
     first, rest = waiting[0], waiting[1:]
     started = replace(first, decision=Decision.STARTED, because="nothing stood in its way")
     together = (
         replace(firing, decision=Decision.COALESCED, because=f"together with {first.trigger}")
         for firing in rest
     )
-    return Outcome(firings=(*settled, started, *together), start=True)
+    return Decisions(firings=(*settled, started, *together), start=True)
 
 
 def _answered(firing: Firing, situation: Situation) -> Firing:

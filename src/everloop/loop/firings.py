@@ -64,7 +64,7 @@ def run_on_demand(
         because="asked for by hand",
         run_id=run.id,
     )
-    if firing.key not in known_keys(tx, pipeline, ON_DEMAND):
+    if firing.key not in list_known_keys(tx, pipeline, ON_DEMAND):
         record(tx, workspace, firing)
     return run
 
@@ -93,20 +93,20 @@ def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
     here = (firings.c.trigger == firing.trigger) & (firings.c.key == firing.key)
     if not insert_once(tx, firings, plain):
         tx.execute(update(firings).where(here).values(**plain))
-    told = {"kind": firing.kind, "reason": firing.reason, "because": firing.because, "run": firing.run_id}
+    details = {"kind": firing.kind, "reason": firing.reason, "because": firing.because, "run": firing.run_id}
     ledger.append(
         tx,
         workspace.event(
             EventType(f"trigger.{firing.decision.value}"),
             f"/triggers/{firing.pipeline}/{firing.kind}",
             firing.pipeline,
-            told,
+            details,
             id=f"{firing.trigger}-{firing.key.removeprefix(f'{firing.pipeline}/')}-{firing.decision.value}",
         ),
     )
 
 
-def known_keys(tx: Connection, pipeline: str, trigger: str) -> set[str]:
+def list_known_keys(tx: Connection, pipeline: str, trigger: str) -> set[str]:
     """Keys of everything this trigger has fired for; the same reason does not fire twice."""
     query = select(firings.c.key).where(firings.c.pipeline == pipeline, firings.c.trigger == trigger)
     return set(tx.execute(query).scalars())

@@ -11,9 +11,15 @@ from sqlalchemy import Connection, select
 
 from everloop.data.datasets import find_latest, list_batches
 from everloop.loop.decisions import Decision, Firing, newest_slot
-from everloop.loop.firings import known_keys, list_firings
+from everloop.loop.firings import list_firings, list_known_keys
 from everloop.loop.situation import FRESHENS
-from everloop.loop.triggers import Decay, Drift, NewData, Schedule, Trigger, Triggers
+from everloop.loop.triggers import (
+    MonitorTrigger,
+    NewDataTrigger,
+    ScheduleTrigger,
+    Trigger,
+    Triggers,
+)
 from everloop.records.data import Batch, DataVerdict
 from everloop.records.events import Event, EventType
 from everloop.records.runs import RunState
@@ -26,9 +32,9 @@ from everloop.storage.workspace import Workspace
 class Reasons:
     """The reasons of one pipeline that have not become a run yet."""
 
-    told: tuple[Firing, ...]
+    waiting: tuple[Firing, ...]
     """On the ledger, and waiting."""
-    fresh: tuple[Firing, ...]
+    new: tuple[Firing, ...]
     """Not on the ledger yet."""
     read: tuple[Firing, ...]
     """Of the told ones, those about data that a run has read since, as they stand now."""
@@ -36,37 +42,37 @@ class Reasons:
     def pending(self) -> list[Firing]:
         """What is to be decided on, oldest first."""
         settled = {(firing.trigger, firing.key) for firing in self.read}
-        waiting = [firing for firing in self.told if (firing.trigger, firing.key) not in settled]
-        return [*waiting, *sorted(self.fresh, key=lambda firing: firing.time)]
+        waiting = [firing for firing in self.waiting if (firing.trigger, firing.key) not in settled]
+        return [*waiting, *sorted(self.new, key=lambda firing: firing.time)]
 
 
 def reasons(tx: Connection, workspace: Workspace, triggers: Triggers) -> Reasons:
     """Look at every trigger; the same look twice finds the same."""
-    told = list_firings(tx, triggers.pipeline, Decision.WAITING)
-    fresh: list[Firing] = []
+    waiting = list_firings(tx, triggers.pipeline, Decision.WAITING)
+    new: list[Firing] = []
     read: list[Firing] = []
     for rule in triggers.rules:
-        mine = [firing for firing in told if firing.trigger == rule.name]
+        mine = [firing for firing in waiting if firing.trigger == rule.name]
         standing = list(_standing(tx, workspace, triggers.pipeline, rule, mine))
-        known = known_keys(tx, triggers.pipeline, rule.name)
-        fresh += [firing for firing in standing if firing.key not in known]
-        if isinstance(rule, NewData):
+        known = list_known_keys(tx, triggers.pipeline, rule.name)
+        new += [firing for firing in standing if firing.key not in known]
+        if isinstance(rule, NewDataTrigger):
             read += _read_since(tx, triggers.pipeline, rule, mine, standing)
-    return Reasons(told=tuple(told), fresh=tuple(fresh), read=tuple(read))
+    return Reasons(waiting=tuple(waiting), new=tuple(new), read=tuple(read))
 
 
 def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
-        if isinstance(rule, Schedule):
-            told = {"schedule": rule.cron, "zone": rule.timezone}
+        if isinstance(rule, ScheduleTrigger):
+            waiting = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
-            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, told, id=_watched(rule)))
+            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, waiting, id=_watched(rule)))
 
 
 def is_watched(tx: Connection, triggers: Triggers) -> bool:
     """Whether there is nothing to note."""
-    schedules = (rule for rule in triggers.rules if isinstance(rule, Schedule))
+    schedules = (rule for rule in triggers.rules if isinstance(rule, ScheduleTrigger))
     return all(_watched_since(tx, triggers.pipeline, rule) is not None for rule in schedules)
 
 
@@ -88,15 +94,15 @@ def _standing(
 def _found(
     tx: Connection, workspace: Workspace, pipeline: str, rule: Trigger, waiting: Sequence[Firing]
 ) -> Iterator[tuple[str, str, datetime]]:
-    if isinstance(rule, Schedule):
+    if isinstance(rule, ScheduleTrigger):
         return _by_clock(tx, pipeline, rule, workspace.now())
-    if isinstance(rule, NewData):
+    if isinstance(rule, NewDataTrigger):
         return _by_data(tx, pipeline, rule, workspace.now(), waiting)
     return _by_event(tx, rule)
 
 
 def _by_clock(
-    tx: Connection, pipeline: str, rule: Schedule, now: datetime
+    tx: Connection, pipeline: str, rule: ScheduleTrigger, now: datetime
 ) -> Iterator[tuple[str, str, datetime]]:
     since = _watched_since(tx, pipeline, rule)
     slot = None if since is None else newest_slot(rule, since, now)
@@ -106,7 +112,7 @@ def _by_clock(
 
 
 def _by_data(
-    tx: Connection, pipeline: str, rule: NewData, now: datetime, waiting: Sequence[Firing]
+    tx: Connection, pipeline: str, rule: NewDataTrigger, now: datetime, waiting: Sequence[Firing]
 ) -> Iterator[tuple[str, str, datetime]]:
     latest = find_latest(tx, rule.dataset)
     if latest is None:
@@ -128,9 +134,9 @@ def _by_data(
             yield f"changed-v{batch.version}", why, batch.arrived_at
 
 
-def _by_event(tx: Connection, rule: Decay | Drift) -> Iterator[tuple[str, str, datetime]]:
+def _by_event(tx: Connection, rule: MonitorTrigger) -> Iterator[tuple[str, str, datetime]]:
     for event in ledger.read(tx, types=[rule.event], subject=rule.monitor):
-        yield event.id, _told(event), event.time
+        yield event.id, _describe(event), event.time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +149,7 @@ class _Reader:
     rows: int = 0
 
 
-def _reader(tx: Connection, pipeline: str, rule: NewData) -> _Reader:
+def _reader(tx: Connection, pipeline: str, rule: NewDataTrigger) -> _Reader:
     query = select(runs.c.id, runs.c.state, run_datasets.c.version, run_datasets.c.rows)
     query = query.join(run_datasets, run_datasets.c.run_id == runs.c.id).where(
         runs.c.pipeline == pipeline,
@@ -159,7 +165,7 @@ def _reader(tx: Connection, pipeline: str, rule: NewData) -> _Reader:
 
 
 def _read_since(
-    tx: Connection, pipeline: str, rule: NewData, waiting: Sequence[Firing], standing: Sequence[Firing]
+    tx: Connection, pipeline: str, rule: NewDataTrigger, waiting: Sequence[Firing], standing: Sequence[Firing]
 ) -> list[Firing]:
     """Reasons that hold no more, because a run that is complete has read the data."""
     reader = _reader(tx, pipeline, rule)
@@ -174,16 +180,16 @@ def _read_since(
     ]
 
 
-def _watched_since(tx: Connection, pipeline: str, rule: Schedule) -> datetime | None:
+def _watched_since(tx: Connection, pipeline: str, rule: ScheduleTrigger) -> datetime | None:
     query = select(events.c.time).where(events.c.source == _source(pipeline), events.c.id == _watched(rule))
     return tx.execute(query).scalar_one_or_none()
 
 
 def _source(pipeline: str) -> str:
-    return f"/triggers/{pipeline}/{Schedule.kind}"
+    return f"/triggers/{pipeline}/{ScheduleTrigger.kind}"
 
 
-def _watched(rule: Schedule) -> str:
+def _watched(rule: ScheduleTrigger) -> str:
     return f"{rule.name} {rule.timezone}-watched"
 
 
@@ -191,5 +197,5 @@ def _first_finding(batch: Batch) -> str:
     return batch.findings[0].message if batch.findings else ""
 
 
-def _told(event: Event) -> str:
+def _describe(event: Event) -> str:
     return str(event.data.get("because", event.short_type))

@@ -22,7 +22,7 @@ _LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class ScheduleTrigger:
     """At the times of a cron line, in a time zone; times that were missed are made up for once."""
 
     cron: str
@@ -36,7 +36,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class NewData:
+class NewDataTrigger:
     """When a dataset has grown by so many rows since the pipeline's last run, or its values have changed plausibly.
 
     A run that failed has read nothing. It is not tried again by itself: the next batch is the next reason.
@@ -54,12 +54,12 @@ class NewData:
 
 
 @dataclass(frozen=True, slots=True)
-class Decay:
+class DecayTrigger:
     """When a monitor finds live performance worse than it was offline."""
 
     monitor: str
     kind: ClassVar[str] = "decay"
-    event: ClassVar[EventType] = EventType.PERFORMANCE_DECAYED
+    event: ClassVar[EventType] = PerformanceMonitor.event
 
     @property
     def name(self) -> str:
@@ -68,12 +68,12 @@ class Decay:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class DriftTrigger:
     """When a monitor raises the alarm over live inputs."""
 
     monitor: str
     kind: ClassVar[str] = "drift"
-    event: ClassVar[EventType] = EventType.DRIFT_DETECTED
+    event: ClassVar[EventType] = DriftMonitor.event
 
     @property
     def name(self) -> str:
@@ -81,10 +81,11 @@ class Drift:
         return f"drift {self.monitor}"
 
 
-Trigger = Schedule | NewData | Decay | Drift
+MonitorTrigger = DecayTrigger | DriftTrigger
+Trigger = ScheduleTrigger | NewDataTrigger | MonitorTrigger
 
 
-def on_schedule(cron: str, *, timezone: str = "UTC") -> Schedule:
+def on_schedule(cron: str, *, timezone: str = "UTC") -> ScheduleTrigger:
     """Start at the times of a cron line: minute, hour, day, month, weekday.
 
     >>> on_schedule("0 6 1 */3 *", timezone="America/New_York").name
@@ -104,10 +105,10 @@ def on_schedule(cron: str, *, timezone: str = "UTC") -> Schedule:
         raise InvalidInput(
             f"on_schedule: there is no time zone {timezone!r}.", next_step="use a name like Europe/Vienna."
         ) from None
-    return Schedule(cron, timezone)
+    return ScheduleTrigger(cron, timezone)
 
 
-def on_new_data(dataset: Dataset, *, rows: int, or_changed: bool = False) -> NewData:
+def on_new_data(dataset: Dataset, *, rows: int, or_changed: bool = False) -> NewDataTrigger:
     """Start when a dataset has this many rows more; with `or_changed`, also when the data gate says `retrain`.
 
     >>> flights = Dataset("flights", keys="id", event_time="departs_at")
@@ -119,10 +120,10 @@ def on_new_data(dataset: Dataset, *, rows: int, or_changed: bool = False) -> New
             f"on_new_data({dataset.name}, rows={rows}): at least one row must be new.",
             next_step="give the number of new rows that are worth a run.",
         )
-    return NewData(dataset.name, rows, or_changed)
+    return NewDataTrigger(dataset.name, rows, or_changed)
 
 
-def on_decay(monitor: PerformanceMonitor) -> Decay:
+def on_decay(monitor: PerformanceMonitor) -> DecayTrigger:
     """Start when this monitor finds the champion's live performance decayed.
 
     >>> from everloop import Endpoint, RegisteredModel
@@ -130,17 +131,17 @@ def on_decay(monitor: PerformanceMonitor) -> Decay:
     >>> on_decay(PerformanceMonitor("late_performance", late, worse_by=0.05)).name
     'decay late_performance'
     """
-    return Decay(monitor.name)
+    return DecayTrigger(monitor.name)
 
 
-def on_drift(monitor: DriftMonitor) -> Drift:
+def on_drift(monitor: DriftMonitor) -> DriftTrigger:
     """Start when this monitor raises its alarm.
 
     >>> from everloop import Endpoint, RegisteredModel
     >>> on_drift(DriftMonitor("late_inputs", Endpoint(model=RegisteredModel("late")))).name
     'drift late_inputs'
     """
-    return Drift(monitor.name)
+    return DriftTrigger(monitor.name)
 
 
 @dataclass(frozen=True, slots=True)

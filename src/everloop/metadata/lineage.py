@@ -43,8 +43,8 @@ class Lineage:
 
 def lineage(tx: Connection, thing: str) -> Lineage:
     """The lineage of a run, `model@3`, `model@champion`, `dataset@7`, a dataset, a prediction or an artifact."""
-    for look in (_of_versioned, _of_dataset, _of_prediction, _of_artifact):
-        found = look(tx, thing)
+    for find in (_of_versioned, _of_dataset, _of_prediction, _of_artifact):
+        found = find(tx, thing)
         if found is not None:
             return found
     try:

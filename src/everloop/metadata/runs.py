@@ -54,7 +54,7 @@ def request_run(
     known = _one(tx, runs.c.key == key)
     if known is not None:
         return known
-    fresh = Run(
+    new = Run(
         id=workspace.new_id(),
         pipeline=pipeline,
         key=key,
@@ -68,18 +68,18 @@ def request_run(
         data=dict(data or {}),
     )
     row = {
-        name: getattr(fresh, name)
+        name: getattr(new, name)
         for name in ("id", "pipeline", "key", "trigger", "reason", "who", "requested_at", "register")
     }
-    tx.execute(insert(runs).values(**row, state=fresh.state.value, epoch=0, resumed=0))
+    tx.execute(insert(runs).values(**row, state=new.state.value, epoch=0, resumed=0))
     if values:
-        given = [{"run_id": fresh.id, "name": name, "value": value} for name, value in values.items()]
+        given = [{"run_id": new.id, "name": name, "value": value} for name, value in values.items()]
         tx.execute(insert(params), given)
     if data:
-        asked = [{"run_id": fresh.id, "dataset": name, "version": version} for name, version in data.items()]
+        asked = [{"run_id": new.id, "dataset": name, "version": version} for name, version in data.items()]
         tx.execute(insert(run_pins), asked)
-    _tell(tx, workspace, fresh, EventType.RUN_REQUESTED, {"trigger": trigger, "reason": reason})
-    return fresh
+    _emit(tx, workspace, new, EventType.RUN_REQUESTED, {"trigger": trigger, "reason": reason})
+    return new
 
 
 def claim_run(
@@ -112,7 +112,7 @@ def claim_run(
         started_at=chosen.started_at or workspace.now(),
     )
     _update(tx, claimed, "state", "worker", "epoch", "resumed", "started_at")
-    _tell(
+    _emit(
         tx,
         workspace,
         claimed,
@@ -173,12 +173,12 @@ def end_run(
 ) -> Run:
     """Write how a run ended, once."""
     check_epoch(tx, run)
-    told = None if error is None else storable_text(error)
+    stored = None if error is None else storable_text(error)
     ended = replace(
-        run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=told
+        run, state=state, ended_at=workspace.now(), seconds=(run.seconds or 0.0) + seconds, error=stored
     )
     _update(tx, ended, "state", "ended_at", "seconds", "error")
-    _tell(tx, workspace, ended, _ENDS[state], {"error": told})
+    _emit(tx, workspace, ended, _ENDS[state], {"error": stored})
     return ended
 
 
@@ -186,7 +186,10 @@ def check_epoch(tx: Connection, run: Run) -> None:
     """Refuse to write for a run that another worker has taken over or ended."""
     row = tx.execute(select(runs.c.epoch, runs.c.state).where(runs.c.id == run.id)).one()
     if row.epoch != run.epoch or RunState(row.state).ended:
-        raise Conflict(f"run {run.id} was taken over or ended by somebody else; this worker lets go of it.")
+        raise Conflict(
+            f"run {run.id} was taken over or ended by somebody else; this worker lets go of it.",
+            next_step="`everloop runs` shows who has it.",
+        )
 
 
 def get_run(tx: Connection, run_id: str) -> Run:
@@ -274,7 +277,7 @@ def _update(tx: Connection, run: Run, *names: str) -> None:
     tx.execute(update(runs).where(runs.c.id == run.id).values(**{name: getattr(run, name) for name in names}))
 
 
-def _tell(tx: Connection, workspace: Workspace, run: Run, kind: EventType, data: Mapping[str, Json]) -> None:
+def _emit(tx: Connection, workspace: Workspace, run: Run, kind: EventType, data: Mapping[str, Json]) -> None:
     # The epoch makes a repeat of the same news the same event.
     event = workspace.event(
         kind, f"/pipelines/{run.pipeline}", run.id, data, id=f"{kind}-{run.id}-{run.epoch}"

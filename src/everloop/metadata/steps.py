@@ -54,9 +54,9 @@ def end_step(tx: Connection, workspace: Workspace, run: Run, step: StepRun) -> N
     _link(tx, workspace, step, "output", step.outputs)
     _measure(tx, run, step.step, step.metrics)
     kind = EventType.STEP_COMPLETED if step.state is RunState.COMPLETE else EventType.STEP_FAILED
-    told = {"step": step.step, "cached_from": step.cached_from, "error": error}
+    details = {"step": step.step, "cached_from": step.cached_from, "error": error}
     id = f"{kind}-{run.id}-{step.step}-{run.epoch}"
-    ledger.append(tx, workspace.event(kind, f"/pipelines/{run.pipeline}", run.id, told, id=id))
+    ledger.append(tx, workspace.event(kind, f"/pipelines/{run.pipeline}", run.id, details, id=id))
 
 
 def list_steps(tx: Connection, run_id: str) -> list[StepRun]:

@@ -54,7 +54,8 @@ class CompiledSignature:
                 raise self._unknown(name, where)
         missing = [name for name in self.names if name not in given]
         raise InvalidInput(
-            f"{where}input {missing[0]!r} is missing; expected {_list(self.names)}, null where nothing is known."
+            f"{where}input {missing[0]!r} is missing; expected {_list(self.names)}, null where nothing is known.",
+            next_step="send it with every row.",
         )
 
     def fit(self, columns: Columns) -> Columns:
@@ -64,7 +65,10 @@ class CompiledSignature:
         """
         missing = [name for name in self.names if name not in columns]
         if missing:
-            raise InvalidInput(f"input {missing[0]!r} is missing; the endpoint's requests do not carry it.")
+            raise InvalidInput(
+                f"input {missing[0]!r} is missing; the endpoint's requests do not carry it.",
+                next_step="send it with every request, or train a model that does without it.",
+            )
         return {name: self.column(name, self._natural[name], columns[name]) for name in self.names}
 
     def matrix(self, columns: Columns) -> np.ndarray:
@@ -86,7 +90,8 @@ class CompiledSignature:
                 self.check_names(row, where=f"instance {place}: ")
             elif len(row) != len(self.names):
                 raise InvalidInput(
-                    f"instance {place} has {len(row)} values; expected {len(self.names)}: {_list(self.names)}."
+                    f"instance {place} has {len(row)} values; expected {len(self.names)}: {_list(self.names)}.",
+                    next_step="send one value for each input.",
                 )
         tables = [
             row if isinstance(row, Mapping) else dict(zip(self.names, row, strict=True)) for row in rows
@@ -98,18 +103,25 @@ class CompiledSignature:
         known = tuple(field.name for field in self.declared.outputs)
         for name in names:
             if name not in known:
-                raise InvalidInput(f"output {shown(name)} is unknown; expected {_list(known)}.")
+                raise InvalidInput(
+                    f"output {shown(name)} is unknown; expected {_list(known)}.",
+                    next_step="ask for one of these, or for none.",
+                )
 
     def _refusal(self, name: str, datatype: str) -> InvalidInput:
         if name not in self._known:
             return self._unknown(name)
         return InvalidInput(
             f"input {name!r} has datatype {shown(datatype)}; "
-            f"the model takes {self._natural[name]} and accepts {', '.join(self._columns[name])}."
+            f"the model takes {self._natural[name]} and accepts {', '.join(self._columns[name])}.",
+            next_step="send it as one of these.",
         )
 
     def _unknown(self, name: str, where: str = "") -> InvalidInput:
-        return InvalidInput(f"{where}input {shown(name)} is unknown; expected {_list(self.names)}.")
+        return InvalidInput(
+            f"{where}input {shown(name)} is unknown; expected {_list(self.names)}.",
+            next_step="leave it out, or send one of these.",
+        )
 
 
 def _list(names: Sequence[str]) -> str:
@@ -225,6 +237,7 @@ def _read_value(field: Field, datatype: str, read: _Reader, row: int, value: Sca
             expected += " that FP64 holds exactly"
         raise InvalidInput(
             f"input {field.name!r}, row {row} is {'null' if value is None else shown(value)}; "
-            f"expected {expected}{' or null' if field.nullable else ''}."
+            f"expected {expected}{' or null' if field.nullable else ''}.",
+            next_step="send a value that it takes.",
         )
     return result

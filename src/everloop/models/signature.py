@@ -34,15 +34,23 @@ def infer_signature(
     Raises InvalidInput for a column that is missing, or of a type that no model takes.
     """
     if not inputs:
-        raise InvalidInput("a model needs at least one input.")
+        raise InvalidInput(
+            "a model needs at least one input.", next_step='name them: inputs=["price", "months"].'
+        )
     strangers = [name for name in optional if name not in inputs]
     if strangers:
-        raise InvalidInput(f"{', '.join(strangers)} cannot be optional: it is no input.")
+        raise InvalidInput(
+            f"{', '.join(strangers)} cannot be optional: it is no input.",
+            next_step="name it among the inputs, too.",
+        )
     missing = [name for name in inputs if name not in rows.column_names]
     if missing:
-        raise InvalidInput(f"there is no column {', '.join(missing)} among {', '.join(rows.column_names)}.")
+        raise InvalidInput(
+            f"there is no column {', '.join(missing)} among {', '.join(rows.column_names)}.",
+            next_step="name columns that the rows have.",
+        )
     if len(set(inputs)) != len(inputs):
-        raise InvalidInput("an input is named twice.")
+        raise InvalidInput("an input is named twice.", next_step="name it once.")
     outputs = (Field(name=output, datatype=Datatype.FP64),)
     fields = tuple(_field(name, _plain(name, rows[name]), name in optional) for name in inputs)
     return Signature(inputs=fields, outputs=outputs, task=task)
@@ -57,7 +65,10 @@ def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
     """
     missing = [field.name for field in signature.inputs if field.name not in rows.column_names]
     if missing:
-        raise InvalidInput(f"the model needs column {', '.join(missing)}, which the rows lack.")
+        raise InvalidInput(
+            f"the model needs column {', '.join(missing)}, which the rows lack.",
+            next_step="add it, or train a model that does without it.",
+        )
     filled = np.empty((rows.num_rows, len(signature.inputs)), dtype=np.float64)
     for place, field in enumerate(signature.inputs):
         filled[:, place] = _numbers(field, _plain(field.name, rows[field.name]))
@@ -106,7 +117,8 @@ def _numbers(field: Field, column: pa.ChunkedArray) -> np.ndarray:
     text = pa.types.is_string(column.type)
     if text != (field.datatype is Datatype.BYTES) and not pa.types.is_null(column.type):
         raise InvalidInput(
-            f"{field.name} is of type {column.type}; the model was trained on {field.datatype}."
+            f"{field.name} is of type {column.type}; the model was trained on {field.datatype}.",
+            next_step="cast it to what it was in training.",
         )
     if text:
         column = pc.index_in(column, value_set=pa.array(field.categories, pa.string()), skip_nulls=True)

@@ -36,7 +36,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class DriftReport:
     """What one look found; JSON as it stands."""
 
     alarm: bool
@@ -57,7 +57,7 @@ def drift(
     alarm: Alarm | None = None,
     fdr: float = 0.05,
     margins: Margins | None = None,
-) -> Drift:
+) -> DriftReport:
     """Hold live inputs against the training data; `live` was taken with `edges=reference.edges()`.
 
     While nothing moves, at most a share `fdr` of looks tells of a move, over all columns together, and fewer
@@ -81,7 +81,7 @@ def drift(
     ringing = sorted(filter(alarm.rings_for, shift.drifted), key=lambda s: -s.effect / alarm.least(s))
     unknown = [name for name in shift.unmatched if name in alarm.columns and name not in alarm.ignore]
     columns = tuple(dict.fromkeys((*unknown, *(move.column for move in ringing))))
-    return Drift(
+    return DriftReport(
         alarm=bool(columns),
         because=_because(unknown, ringing, shift),
         columns=columns,
@@ -104,9 +104,9 @@ def _because(unknown: Sequence[str], ringing: Sequence[ColumnShift], shift: Shif
         worst = {
             move.column: move.message for move in reversed(ringing)
         }  # of several per column the largest stays
-        told = [worst[name] for name in dict.fromkeys(move.column for move in ringing)]
-        told = [*(f"{name}: cannot be compared with the training data" for name in unknown), *told]
-        rest = len(told) - 3
-        return "; ".join(told[:3]) + (f"; and {rest} more" if rest > 0 else "")
+        texts = [worst[name] for name in dict.fromkeys(move.column for move in ringing)]
+        texts = [*(f"{name}: cannot be compared with the training data" for name in unknown), *texts]
+        rest = len(texts) - 3
+        return "; ".join(texts[:3]) + (f"; and {rest} more" if rest > 0 else "")
     moved = shift.drifted_columns
     return f"no alarm; moved: {', '.join(moved)}" if moved else "nothing moved"

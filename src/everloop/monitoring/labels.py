@@ -46,19 +46,19 @@ def record_labels(tx: Connection, given: Sequence[Label], received_at: datetime)
     later: list[Label] = []
     accepted = 0
     for chunk in _chunks(given):
-        fresh = {label.prediction_id: label for label in reversed(chunk)}
-        new = _insert(tx, list(fresh.values()), received_at)
+        first = {label.prediction_id: label for label in reversed(chunk)}
+        new = _insert(tx, list(first.values()), received_at)
         accepted += len(new)
         later += [
             label
             for label in chunk
-            if label.prediction_id not in new or fresh[label.prediction_id] is not label
+            if label.prediction_id not in new or first[label.prediction_id] is not label
         ]
     corrections = _correct(tx, later, received_at)
     return LabelReceipt(accepted=accepted, duplicates=len(later) - corrections, corrections=corrections)
 
 
-def _insert(tx: Connection, fresh: Sequence[Label], received_at: datetime) -> set[str]:
+def _insert(tx: Connection, given: Sequence[Label], received_at: datetime) -> set[str]:
     """Insert those that are not there, and say which they were."""
     dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
     rows = [
@@ -69,7 +69,7 @@ def _insert(tx: Connection, fresh: Sequence[Label], received_at: datetime) -> se
             "received_at": received_at,
             "corrections": 0,
         }
-        for label in fresh
+        for label in given
     ]
     # One statement decides and reports, so two senders at the same moment cannot both be first.
     statement = dialect.insert(labels).values(rows).on_conflict_do_nothing()

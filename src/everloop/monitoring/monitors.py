@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import Metric, get_metric
+from everloop.records.events import EventType
 from everloop.records.names import check_name
 
 
@@ -48,6 +49,7 @@ class PerformanceMonitor:
     maturity: timedelta
     min_labels: int
     kind: ClassVar[str] = "performance"
+    event: ClassVar[EventType] = EventType.PERFORMANCE_DECAYED
 
     def __init__(
         self,
@@ -62,7 +64,10 @@ class PerformanceMonitor:
     ) -> None:
         check_name(name, "a monitor")
         if not worse_by >= 0:
-            raise InvalidInput(f"monitor {name}: worse_by={worse_by} must be 0 or more.")
+            raise InvalidInput(
+                f"monitor {name}: worse_by={worse_by} must be 0 or more.",
+                next_step="give 0, or how much worse it may be.",
+            )
         _check_spans(name, window, maturity, min_labels=min_labels)
         _set(
             self,
@@ -100,6 +105,7 @@ class DriftMonitor:
     alarm_on: tuple[str, ...]
     ignore: tuple[str, ...]
     kind: ClassVar[str] = "drift"
+    event: ClassVar[EventType] = EventType.DRIFT_DETECTED
 
     def __init__(
         self,
@@ -115,9 +121,15 @@ class DriftMonitor:
     ) -> None:
         check_name(name, "a monitor")
         if not 0 < effect < 1:
-            raise InvalidInput(f"monitor {name}: effect={effect} must lie between 0 and 1.")
+            raise InvalidInput(
+                f"monitor {name}: effect={effect} must lie between 0 and 1.",
+                next_step="give a share like 0.2.",
+            )
         if not deviations > 0:
-            raise InvalidInput(f"monitor {name}: deviations={deviations} must be above 0.")
+            raise InvalidInput(
+                f"monitor {name}: deviations={deviations} must be above 0.",
+                next_step="give a number above 0.",
+            )
         _check_spans(name, window, timedelta(0), min_requests=min_requests)
         _set(
             self,

@@ -19,7 +19,6 @@ from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance, reference
 from everloop.monitoring.reference import evaluated_rows, find_evaluation, training_profile
-from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -37,15 +36,11 @@ _ARROW = {
     Datatype.FP64: pa.float64(),
     Datatype.BYTES: pa.string(),
 }
-_EVENTS = {
-    PerformanceMonitor.kind: EventType.PERFORMANCE_DECAYED,
-    DriftMonitor.kind: EventType.DRIFT_DETECTED,
-}
 OK, ALARM, UNKNOWN = "ok", "alarm", "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class MonitorWindow:
     """One look of one monitor: what it covered, and what it found."""
 
     monitor: str
@@ -57,7 +52,7 @@ class Window:
     result: JsonObject
 
 
-def look(workspace: Workspace, monitor: Monitor) -> Window | None:
+def evaluate_window(workspace: Workspace, monitor: Monitor) -> MonitorWindow | None:
     """Judge the newest window that is complete; None when it has been judged before, or nothing was served in it.
 
     Windows that went by while nobody looked are left out: what matters is whether something is wrong now. A monitor that
@@ -68,11 +63,11 @@ def look(workspace: Workspace, monitor: Monitor) -> Window | None:
     with workspace.database.read() as tx:
         window = None if _judged(tx, monitor.name, end) else _window(tx, workspace, monitor, end)
     if window is not None:
-        _write(workspace, window)
+        _write(workspace, monitor, window)
     return window
 
 
-def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetime) -> Window | None:
+def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetime) -> MonitorWindow | None:
     champion = find_alias(tx, monitor.model, CHAMPION)
     logged = labelled(tx, endpoint=monitor.endpoint, since=end - monitor.window, until=end)
     rows = champions_rows([row for row in logged if row.prediction.model == monitor.model])
@@ -84,7 +79,7 @@ def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetim
     except (EverloopError, pa.ArrowException) as error:
         because = error.reason if isinstance(error, EverloopError) else str(error)
         verdict, result = UNKNOWN, {"version": version.name, "because": f"cannot be evaluated: {because}"}
-    return Window(
+    return MonitorWindow(
         monitor=monitor.name,
         kind=monitor.kind,
         start=end - monitor.window,
@@ -102,7 +97,7 @@ def _judge(
     return _drift(tx, workspace, monitor, version, rows)
 
 
-def list_windows(tx: Connection, monitor: str | None = None) -> list[Window]:
+def list_windows(tx: Connection, monitor: str | None = None) -> list[MonitorWindow]:
     """Every look, oldest first."""
     query = select(windows).order_by(windows.c.end, windows.c.monitor)
     if monitor is not None:
@@ -234,15 +229,15 @@ def _table(version: ModelVersion, rows: list[Mapping[str, Scalar]]) -> pa.Table:
     )
 
 
-def _write(workspace: Workspace, window: Window) -> None:
+def _write(workspace: Workspace, monitor: Monitor, window: MonitorWindow) -> None:
     with workspace.database.write() as tx:
         if not insert_once(tx, windows, {name: getattr(window, name) for name in window.__slots__}):
             return
         if window.verdict == ALARM:
-            told = {"because": window.result.get("because"), "version": window.result.get("version")}
+            found = {"because": window.result.get("because"), "version": window.result.get("version")}
             id = f"{window.monitor}-{window.end.isoformat()}"
             event = workspace.event(
-                _EVENTS[window.kind], f"/monitors/{window.monitor}", window.monitor, told, id=id
+                monitor.event, f"/monitors/{window.monitor}", window.monitor, found, id=id
             )
             ledger.append(tx, event)
 
@@ -258,5 +253,5 @@ def _grid(moment: datetime, span: timedelta) -> datetime:
     return epoch + (moment - epoch) // span * span
 
 
-def _record(row: RowMapping) -> Window:
-    return Window(**dict(row))
+def _record(row: RowMapping) -> MonitorWindow:
+    return MonitorWindow(**dict(row))

@@ -111,7 +111,8 @@ class Artifacts:
             return msgspec.json.decode(data, type=hint)
         except msgspec.MsgspecError as error:
             raise Corrupted(
-                f"artifact {ref.name!r} does not hold what its type hint says: {error}."
+                f"artifact {ref.name!r} does not hold what its type hint says: {error}.",
+                next_step="run the pipeline again: its step is done anew when its code has changed.",
             ) from error
 
     def _pickle(self, name: str, value: object) -> bytes:
@@ -126,12 +127,16 @@ class Artifacts:
         try:
             return pickle.dumps(value, protocol=5)
         except Exception as error:  # a class may fail in any way while it is pickled
-            raise InvalidInput(f"output {name!r} cannot be pickled: {error}.") from error
+            raise InvalidInput(
+                f"output {name!r} cannot be pickled: {error}.",
+                next_step="return plain values, or what can be pickled.",
+            ) from error
 
     def _check_pickle(self, name: str) -> None:
         if self.pipeline not in self.trust.pickle:
             raise Refused(
-                f"artifact {name!r} is a pickle, and [trust] in everloop.toml does not name {self.pipeline!r}."
+                f"artifact {name!r} is a pickle, and [trust] in everloop.toml does not name {self.pipeline!r}.",
+                next_step=f"name it there, if you trust whoever can write its code: pickle = [{self.pipeline!r}].",
             )
 
 
@@ -143,7 +148,8 @@ def check_type(name: str, value: object, hint: Any) -> None:
         )
     if not fits(type(value), hint):
         raise InvalidInput(
-            f"output {name!r} is a {type(value).__name__}; its type hint says {describe_type(hint)}."
+            f"output {name!r} is a {type(value).__name__}; its type hint says {describe_type(hint)}.",
+            next_step="return what the hint says, or change the hint.",
         )
 
 
@@ -151,12 +157,16 @@ def take_apart(value: object, returns: Any) -> dict[str, object]:
     """The named outputs of what a step returned."""
     fields = output_fields(returns)
     if not fields and value is not None:
-        raise InvalidInput(f"it returned a {type(value).__name__}; its type hint says None.")
+        raise InvalidInput(
+            f"it returned a {type(value).__name__}; its type hint says None.",
+            next_step="say in the hint what it returns.",
+        )
     if not is_record(returns):
         return {SINGLE: value} if fields else {}
     if not isinstance(value, tuple) or len(value) != len(fields):
         raise InvalidInput(
-            f"it returned a {type(value).__name__}; its type hint says {describe_type(returns)} with {', '.join(fields)}."
+            f"it returned a {type(value).__name__}; its type hint says {describe_type(returns)} with {', '.join(fields)}.",
+            next_step="return all of these, or change the hint.",
         )
     return dict(zip(fields, value, strict=True))
 
@@ -166,7 +176,10 @@ def _parquet(name: str, table: pa.Table) -> bytes:
     try:
         pq.write_table(table, sink)
     except pa.ArrowException as error:
-        raise InvalidInput(f"output {name!r} has a column that Parquet cannot hold: {error}.") from None
+        raise InvalidInput(
+            f"output {name!r} has a column that Parquet cannot hold: {error}.",
+            next_step="cast it to a type that Parquet has.",
+        ) from None
     return sink.getvalue()
 
 

@@ -70,13 +70,13 @@ def _check_params(pipeline: Pipeline, run: Run) -> None:
         raise ProjectError(
             f"this run was asked for with params {', '.join(run.params) or '(none)'}, "
             f"and the pipeline has {', '.join(pipeline.params) or '(none)'} now.",
-            next_step=f"start it anew: everloop run {run.pipeline}.",
+            next_step=f"everloop run {run.pipeline}",
         )
 
 
 def _go_on(run: Run, then: CodeVersion, now: CodeVersion) -> Run:
     """A run is one thing from one code: steps of two versions of it would be mixed under one record."""
-    anew = f"start it anew: everloop run {run.pipeline}."
+    anew = f"everloop run {run.pipeline}"
     if now.digest != then.digest:
         raise ProjectError(
             "the project's code has changed since this run began, so it cannot be resumed.", next_step=anew

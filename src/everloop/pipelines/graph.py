@@ -53,7 +53,10 @@ class ResultPlaceholder(Placeholder):
 
     def __iter__(self) -> Iterator[ResultPlaceholder]:
         if not self._parts():
-            raise ProjectError(f"{self!r} is one value; only a NamedTuple can be taken apart.")
+            raise ProjectError(
+                f"{self!r} is one value; only a NamedTuple can be taken apart.",
+                next_step="hand it on as it is.",
+            )
         return map(ResultPlaceholder, self._parts())
 
     def __repr__(self) -> str:
@@ -96,7 +99,7 @@ class Graph:
         return tuple(sorted({name for source in self.sources() for name in datasets_of(source)}))
 
 
-class Trace:
+class GraphBuilder:
     """Collects what a pipeline's function calls while it runs with placeholders."""
 
     def __init__(self, pipeline: str, params: Mapping[str, Any]) -> None:
@@ -112,7 +115,10 @@ class Trace:
         try:
             bound = step.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise ProjectError(f"{taker} is called wrongly: {error}.") from None
+            raise ProjectError(
+                f"{taker} is called wrongly: {error}.",
+                next_step="call it with the arguments that its function has.",
+            ) from None
         bound.apply_defaults()
         inputs = {
             key: self._fitting(taker, key, value, step.hints[key]) for key, value in bound.arguments.items()
@@ -129,7 +135,10 @@ class Trace:
     def add_register(self, model: RegisteredModel, candidate: object, evaluation: object) -> None:
         """A model is to be registered: its gate is asked first, if it has one."""
         if not isinstance(model, RegisteredModel):
-            raise ProjectError(f"register takes a RegisteredModel first, not {model!r}.")
+            raise ProjectError(
+                f"register takes a RegisteredModel first, not {model!r}.",
+                next_step="write register(model, candidate, evaluation).",
+            )
         if any(node.registers == model.name for node in self.nodes):
             raise ProjectError(
                 f"register is called twice for model {model.name!r}; a run makes one version of a model.",
@@ -179,7 +188,7 @@ class Trace:
                 f"{taker} takes {key!r} as {describe_type(wanted)} and is given {describe_type(offered)}.",
                 next_step="a model may have no champion yet, so write `Model | None`."
                 if isinstance(found, ModelAlias)
-                else "",
+                else "hand it what its hint says, or change the hint.",
             )
         return found
 
@@ -191,7 +200,8 @@ class Trace:
             return found
         what = f"the {wanted.__name__} that" if wanted is not object else "what"
         raise ProjectError(
-            f"register takes as {key} {what} a step of this pipeline returns, and is given {describe_type(offered)}."
+            f"register takes as {key} {what} a step of this pipeline returns, and is given {describe_type(offered)}.",
+            next_step="hand on the output of such a step.",
         )
 
     def _offers(self, source: Source) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
-from everloop.data.datasets import get_pin, latest_version
+from everloop.data.datasets import get_latest, get_pin
 from everloop.errors import NotFound
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.data import DatasetPin
@@ -35,7 +35,7 @@ def dataset_pins(tx: Connection, pipeline: Pipeline, data: Mapping[str, int]) ->
     """The versions of all datasets that a run reads."""
     check_data(tx, pipeline, data)
     return [
-        get_pin(tx, name, data[name]) if name in data else latest_version(tx, name)
+        get_pin(tx, name, data[name]) if name in data else get_latest(tx, name)
         for name in pipeline.graph.datasets()
     ]
 

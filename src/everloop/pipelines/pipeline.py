@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from everloop.errors import EverloopError, InvalidInput, ProjectError
 from everloop.pipelines import tracing
-from everloop.pipelines.graph import Graph, ResultPlaceholder, Trace
+from everloop.pipelines.graph import Graph, GraphBuilder, ResultPlaceholder
 from everloop.pipelines.hints import fits
 from everloop.pipelines.sources import Param
 from everloop.records.json import Json
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from everloop.models.model import Model
 
 _KINDS = (bool, int, float, str)
+_HINTS = "import what they name at the top of the module."
+_LIKE = "write it like `trees: int = 60`."
 _ONLY_STEPS = "a pipeline only calls steps and hands their outputs on; compute inside a step."
 
 
@@ -68,7 +70,7 @@ class Pipeline:
         try:
             hints = get_type_hints(self.function)
         except Exception as error:  # noqa: BLE001 - hints may be any text, and this is the line to mend
-            raise self._error(f"its type hints mean nothing: {error}.", self.where) from None
+            raise self._error(f"its type hints mean nothing: {error}.", self.where, _HINTS) from None
         return {
             parameter.name: self._param(parameter, hints.get(parameter.name))
             for parameter in inspect.signature(self.function).parameters.values()
@@ -77,7 +79,7 @@ class Pipeline:
     @cached_property
     def graph(self) -> Graph:
         """Its steps; raises ProjectError for anything that cannot work, naming the line."""
-        trace = Trace(self.name, {name: kind for name, (kind, _) in self.params.items()})
+        trace = GraphBuilder(self.name, {name: kind for name, (kind, _) in self.params.items()})
         with tracing.tracing_into(trace):
             try:
                 self.function(**{name: ResultPlaceholder(Param(name)) for name in self.params})
@@ -86,7 +88,7 @@ class Pipeline:
             except Exception as error:
                 raise self._error(f"it cannot be traced: {error}.", self._line(error), _ONLY_STEPS) from error
         if not trace.nodes:
-            raise self._error("it calls no step.", self.where)
+            raise self._error("it calls no step.", self.where, "call one, or take the pipeline out.")
         return Graph(nodes=tuple(trace.nodes))
 
     def fill(self, given: Mapping[str, Json]) -> dict[str, Json]:
@@ -94,7 +96,10 @@ class Pipeline:
         unknown = [name for name in given if name not in self.params]
         if unknown:
             known = ", ".join(self.params) or "none"
-            raise InvalidInput(f"pipeline {self.name} has no param {', '.join(unknown)}; it has {known}.")
+            raise InvalidInput(
+                f"pipeline {self.name} has no param {', '.join(unknown)}; it has {known}.",
+                next_step="give only params that it has.",
+            )
         values: dict[str, Json] = {}
         for name, (kind, default) in self.params.items():
             if name in given:
@@ -109,27 +114,28 @@ class Pipeline:
         """A param's value from the text of a command line."""
         if name not in self.params:
             raise InvalidInput(
-                f"pipeline {self.name} has no param {name!r}; it has {', '.join(self.params) or 'none'}."
+                f"pipeline {self.name} has no param {name!r}; it has {', '.join(self.params) or 'none'}.",
+                next_step="give only params that it has.",
             )
         return _parsed(self.name, name, self.params[name][0], text)
 
     def _param(self, parameter: inspect.Parameter, kind: Any) -> tuple[type, Any]:
         name, default = parameter.name, parameter.default
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise self._error(f"{parameter} is no param with a name; name each of them.", self.where)
+            raise self._error(f"{parameter} is no param with a name.", self.where, "name each of them.")
         if kind not in _KINDS:
-            raise self._error(f"param {name!r} must be hinted as bool, int, float or str.", self.where)
+            raise self._error(f"param {name!r} must be hinted as bool, int, float or str.", self.where, _LIKE)
         if default is inspect.Parameter.empty:
             return kind, default
         try:
             return kind, _checked(f"the default of param {name!r}", kind, default)
         except InvalidInput as error:
-            raise self._error(error.reason, self.where) from None
+            raise self._error(error.reason, self.where, error.next_step) from None
 
     def _line(self, error: Exception) -> str:
         return tracing.raised_at(error.__traceback__) or self.where
 
-    def _error(self, reason: str, where: str, next_step: str = "") -> ProjectError:
+    def _error(self, reason: str, where: str, next_step: str) -> ProjectError:
         return ProjectError(f"pipeline {self.name} ({where}): {reason}", next_step=next_step)
 
 
@@ -179,7 +185,10 @@ def register(model: RegisteredModel, candidate: Model, evaluation: object) -> No
 def _checked(what: str, kind: type, value: Json) -> Json:
     finite = not isinstance(value, float) or math.isfinite(value)
     if not finite or not fits(type(value), kind) or (kind is not bool and isinstance(value, bool)):
-        raise InvalidInput(f"{what} is {value!r}; it must be of type {kind.__name__}.")
+        raise InvalidInput(
+            f"{what} is {value!r}; it must be of type {kind.__name__}.",
+            next_step="give a value of that type.",
+        )
     return float(value) if kind is float and isinstance(value, int) else value
 
 
@@ -191,4 +200,7 @@ def _parsed(pipeline: str, name: str, kind: type, text: str) -> Json:
             return kind(text)  # type: ignore[no-any-return]
     except ValueError:
         pass  # said below, with what was expected
-    raise InvalidInput(f"pipeline {pipeline}: param {name}={text!r} is not of type {kind.__name__}.")
+    raise InvalidInput(
+        f"pipeline {pipeline}: param {name}={text!r} is not of type {kind.__name__}.",
+        next_step="`everloop run --help` says how a param is given.",
+    )

@@ -53,7 +53,8 @@ class Step(Generic[P, R]):
             return get_type_hints(self.function)
         except Exception as error:  # noqa: BLE001 - hints may be any text, and this is the line to mend
             raise ProjectError(
-                f"step {self.name} ({self.where}): its type hints mean nothing: {error}."
+                f"step {self.name} ({self.where}): its type hints mean nothing: {error}.",
+                next_step="import what they name at the top of the module.",
             ) from None
 
     @property
@@ -88,7 +89,9 @@ def step(
     (42, 2)
     """
     if retries < 0:
-        raise ProjectError(f"step ({tracing.called_from()}): retries={retries} is below 0.")
+        raise ProjectError(
+            f"step ({tracing.called_from()}): retries={retries} is below 0.", next_step="give 0 or more."
+        )
     if function is None:
         return lambda inner: Step(inner, cache=cache, retries=retries)
     return Step(function, cache=cache, retries=retries)

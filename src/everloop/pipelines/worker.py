@@ -46,7 +46,13 @@ class Worker:
             return None
         pipeline = self._pipelines.get(run.pipeline)
         if pipeline is None:
-            return self._fail(run, ProjectError(f"the project has no pipeline {run.pipeline!r} any more."))
+            return self._fail(
+                run,
+                ProjectError(
+                    f"the project has no pipeline {run.pipeline!r} any more.",
+                    next_step="put it back, and ask for the run again.",
+                ),
+            )
         if run.resumed > MOST_DEATHS:
             return self._fail(run, _deadly(run))
         return execute(self._workspace, pipeline, run, code=self._code, progress=self._progress)

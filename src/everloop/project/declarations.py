@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from everloop.errors import InvalidInput, NotFound, ProjectError
 from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
-from everloop.loop.triggers import Decay, Drift, NewData, Triggers
-from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.loop.triggers import MonitorTrigger, NewDataTrigger, Triggers
+from everloop.monitoring.monitors import Monitor
+from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset, DatasetRows
 from everloop.registry.model_names import RegisteredModel
@@ -32,7 +33,7 @@ class Declarations:
     models: Sequence[RegisteredModel]
     pipelines: Sequence[Pipeline]
     endpoints: Sequence[Endpoint]
-    monitors: Sequence[PerformanceMonitor | DriftMonitor]
+    monitors: Sequence[Monitor]
     triggers: Sequence[Triggers]
     services: Sequence[FeatureService]
     metrics: Sequence[Metric]
@@ -76,7 +77,7 @@ def find_declarations(settings: Settings, values: Iterable[object], *, sources: 
         models=_found(values, RegisteredModel),
         pipelines=_found(values, Pipeline),
         endpoints=_found(values, Endpoint),
-        monitors=_found(values, PerformanceMonitor) + _found(values, DriftMonitor),
+        monitors=[monitor for kind in get_args(Monitor) for monitor in _found(values, kind)],
         triggers=_found(values, Triggers),
         services=_found(values, FeatureService),
         metrics=_found(values, Metric),
@@ -129,7 +130,7 @@ def _check_datasets(declared: Declarations) -> None:
     known = {dataset.name for dataset in declared.datasets}
     read = [pair for pipeline in declared.pipelines for pair in _read_by(pipeline)]
     for triggers in declared.triggers:
-        asked = (rule for rule in triggers.rules if isinstance(rule, NewData))
+        asked = (rule for rule in triggers.rules if isinstance(rule, NewDataTrigger))
         read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
     for reader, name in read:
         if name not in known:
@@ -158,10 +159,24 @@ def _check_monitors(declared: Declarations) -> None:
     for triggers in declared.triggers:
         declared.pipeline(triggers.pipeline)
         for rule in triggers.rules:
-            if isinstance(rule, Decay | Drift) and rule.monitor not in monitors:
+            if isinstance(rule, MonitorTrigger) and rule.monitor not in monitors:
                 raise ProjectError(
                     f"trigger {rule.name!r} reads a monitor, {_NOT_THERE}.",
                     next_step=_meant(rule.monitor, monitors, "give the monitor a name in the module."),
+                )
+
+
+def _check_gates(declared: Declarations) -> None:
+    """A version is registered under the gate that the module declares for its model, and no pipeline goes round it."""
+    known = {model.name: model for model in declared.models}
+    for pipeline in declared.pipelines:
+        for node in pipeline.graph.nodes:
+            if isinstance(node, RegisterNode) and known.get(node.model.name) != node.model:
+                name = node.model.name
+                one = "another model of that name" if name in known else "it nowhere at its top level"
+                raise ProjectError(
+                    f"pipeline {pipeline.name} registers model {name!r}, and {declared.settings.module} declares {one}.",
+                    next_step=f'declare one RegisteredModel("{name}", gate=…) in the module, and register that.',
                 )
 
 
@@ -183,7 +198,7 @@ def _meant(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 _NOT_THERE = "which the module does not declare at its top level"
-_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_models)
+_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_gates, _check_models)
 
 
 def _named(things: Sequence[T], name: str, what: str) -> T:

@@ -23,5 +23,5 @@ def _examples() -> Path:
         if place.is_dir():
             return place
     raise ProjectError(
-        "this installation of everloop has no examples.", next_step="install it again: pip install everloop."
+        "this installation of everloop has no examples.", next_step="pip install --force-reinstall everloop"
     )

@@ -47,14 +47,14 @@ def _import(settings: Settings) -> ModuleType:
     try:
         module = importlib.import_module(settings.module)
     except EverloopError as error:
-        told = error.reason if root in error.reason else f"{_where(error, root)}: {error.reason}"
-        raise ProjectError(told, next_step=error.next_step) from error
+        text = error.reason if root in error.reason else f"{_where(error, root)}: {error.reason}"
+        raise ProjectError(text, next_step=error.next_step) from error
     except ModuleNotFoundError as error:
         if error.name == settings.module:
             raise _no_module(settings) from None
         top = (error.name or "").partition(".")[0]
         raise ProjectError(
-            f"{_where(error, root)}: {error}.", next_step=f"pip install {top}, or take the import out."
+            f"{_where(error, root)}: {error}.", next_step=f"`pip install {top}`, or take the import out."
         ) from error
     except SystemExit as error:
         raise ProjectError(

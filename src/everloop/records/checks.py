@@ -78,7 +78,7 @@ def _join(left: Check[T], right: Check[T], word: str, rule: Callable[[list[bool]
     def ask(value: T) -> CheckResult:
         parts = (left(value), right(value))
         passed = rule([part.passed for part in parts])
-        told = [part.because for part in parts if part.passed == passed]
-        return CheckResult(name=name, passed=passed, because="; ".join(told), parts=parts)
+        because = [part.because for part in parts if part.passed == passed]
+        return CheckResult(name=name, passed=passed, because="; ".join(because), parts=parts)
 
     return Check(name, ask)

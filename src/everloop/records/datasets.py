@@ -112,7 +112,10 @@ def between(
         if isinstance(end, bool) or not (
             end is None or (isinstance(end, int | float) and math.isfinite(end))
         ):
-            raise InvalidInput(f"between({column!r}): {end!r} is not a finite number.")
+            raise InvalidInput(
+                f"between({column!r}): {end!r} is not a finite number.",
+                next_step="give a number, or None to leave that end open.",
+            )
     if low is not None and high is not None and low > high:
         raise InvalidInput(f"between({column!r}): {low} is above {high}.", next_step="swap the two.")
     return Between(column=_column(column), low=low, high=high, tolerated=_share(tolerated))
@@ -130,7 +133,10 @@ def one_of(column: str, *values: Level, tolerated: float | None = None) -> OneOf
         )
     for value in values:
         if not isinstance(value, bool | int | float | str) or value != value:
-            raise InvalidInput(f"one_of({column!r}): {value!r} is neither a number, a text nor a bool.")
+            raise InvalidInput(
+                f"one_of({column!r}): {value!r} is neither a number, a text nor a bool.",
+                next_step="list texts, numbers or bools.",
+            )
     if len({_sort_of(value) for value in values}) > 1:
         raise InvalidInput(f"one_of({column!r}) mixes texts, numbers and bools.", next_step="list one kind.")
     return OneOf(column=_column(column), values=values, tolerated=_share(tolerated))
@@ -218,19 +224,24 @@ class Dataset:
             if column is not None:
                 _column(column)
         if self.files.startswith("/") or ".." in self.files.split("/"):
-            raise InvalidInput(f"Dataset {self.name!r}: files={self.files!r} leaves the project's folder.")
+            raise InvalidInput(
+                f"Dataset {self.name!r}: files={self.files!r} leaves the project's folder.",
+                next_step="give a pattern below it, like data/*.csv.",
+            )
         if len(set(self.keys)) < len(self.keys):
-            raise InvalidInput(f"Dataset {self.name!r} names a key twice: {', '.join(self.keys)}.")
+            raise InvalidInput(
+                f"Dataset {self.name!r} names a key twice: {', '.join(self.keys)}.", next_step="name it once."
+            )
         if self.created_time is not None and self.event_time is None:
             raise InvalidInput(
                 f"Dataset {self.name!r} has a created time and no event time.",
                 next_step="name the event time.",
             )
         for expectation in self.expect:
-            if not isinstance(expectation, Between | OneOf | NotNull | Unique):
+            if not isinstance(expectation, Expectation):
                 raise InvalidInput(
                     f"Dataset {self.name!r} expects {expectation!r}, which is no expectation.",
-                    next_step="use between, one_of, not_null or unique.",
+                    next_step="make it with a function for it, such as between or not_null.",
                 )
 
 

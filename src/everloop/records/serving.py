@@ -29,13 +29,13 @@ class Arm(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class TrafficSplit:
     """How one endpoint's requests are shared between two revisions, in percent."""
 
     stable: int
     canary: int = 0
 
-    def shifted(self, canary: int) -> Split:
+    def shifted(self, canary: int) -> TrafficSplit:
         """The same traffic with this much of it on the canary."""
         return replace(self, stable=100 - canary, canary=canary)
 
@@ -50,7 +50,7 @@ class Traffic:
     """Raised by every change; the server reports the generation it has put into effect."""
     stable: int | None
     canary: int | None
-    split: Split
+    split: TrafficSplit
     salt: str
     shadow: bool = False
     """Score each request with both revisions while a rollout is on."""

@@ -25,7 +25,9 @@ def move_alias(
     Raises Refused when the version has passed no gate, whoever asks: the database holds the same rule.
     """
     if alias not in (CHAMPION, CHALLENGER):
-        raise InvalidInput(f"{alias!r} is no alias; there are {CHAMPION} and {CHALLENGER}.")
+        raise InvalidInput(
+            f"{alias!r} is no alias; there are {CHAMPION} and {CHALLENGER}.", next_step="use one of these."
+        )
     chosen = get_version(tx, model, version)
     _refuse_unless_passed(chosen, alias)
     previous = find_alias(tx, model, alias)
@@ -60,7 +62,7 @@ def drop_alias(
     return _record_move(tx, workspace, model, alias, None, previous, who, why)
 
 
-def previous_champion(tx: Connection, model: str) -> int:
+def get_previous_champion(tx: Connection, model: str) -> int:
     """The version that was champion before the present one, for going back; asked for twice, it undoes itself."""
     now = find_alias(tx, model, CHAMPION)
     query = select(alias_history.c.version).where(
@@ -78,7 +80,7 @@ def previous_champion(tx: Connection, model: str) -> int:
     return found
 
 
-def alias_moves(tx: Connection, model: str) -> list[AliasMove]:
+def list_alias_moves(tx: Connection, model: str) -> list[AliasMove]:
     """Every move of this model's aliases, oldest first."""
     query = select(alias_history).where(alias_history.c.model == model)
     query = query.order_by(alias_history.c.time, alias_history.c.alias, alias_history.c.epoch)
@@ -122,9 +124,9 @@ def _record_move(
         time=workspace.now(),
     )
     tx.execute(alias_history.insert().values(**{name: getattr(move, name) for name in move.__slots__}))
-    told = {"alias": alias, "version": version, "previous": previous, "who": who, "why": why}
+    details = {"alias": alias, "version": version, "previous": previous, "who": who, "why": why}
     event = workspace.event(
-        EventType(f"{alias}.changed"), f"/models/{model}", model, told, id=f"{alias}-{epoch}"
+        EventType(f"{alias}.changed"), f"/models/{model}", model, details, id=f"{alias}-{epoch}"
     )
     if not ledger.append(tx, event):
         raise Conflict(

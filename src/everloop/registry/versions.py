@@ -34,7 +34,7 @@ def register_version(
     if known is not None:
         return known
     highest = select(func.max(model_versions.c.version)).where(model_versions.c.model == model)
-    fresh = ModelVersion(
+    new = ModelVersion(
         model=model,
         version=(tx.execute(highest).scalar_one() or 0) + 1,
         digest=digest,
@@ -46,12 +46,12 @@ def register_version(
         metrics=metrics,
         facts=facts,
     )
-    tx.execute(insert(model_versions).values(_row(fresh)))
-    told = {"digest": digest, "run": run_id, "gate": _gate(gate)}
+    tx.execute(insert(model_versions).values(_row(new)))
+    details = {"digest": digest, "run": run_id, "gate": _gate(gate)}
     ledger.append(
-        tx, workspace.event(EventType.MODEL_REGISTERED, f"/models/{model}", fresh.name, told, id=fresh.name)
+        tx, workspace.event(EventType.MODEL_REGISTERED, f"/models/{model}", new.name, details, id=new.name)
     )
-    return fresh
+    return new
 
 
 def get_version(tx: Connection, model: str, version: int) -> ModelVersion:

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
-from everloop.records.serving import RolloutState, Split
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.records.serving import RolloutState, TrafficSplit
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
 
-ALL_STABLE = Split(stable=100)
-ALL_CANARY = Split(stable=0, canary=100)
+ALL_STABLE = TrafficSplit(stable=100)
+ALL_CANARY = TrafficSplit(stable=0, canary=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Position:
     """A rollout that goes on: its step, the split to have in force, and what the judge said last."""
 
     step: int
-    split: Split
+    split: TrafficSplit
     judgement: Judgement | None = None
 
 
@@ -38,7 +38,7 @@ class Finished:
     """A rollout that is over: how, where the traffic rests, and the verdict it ended on."""
 
     state: RolloutState
-    split: Split
+    split: TrafficSplit
     verdict: CheckResult
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -53,17 +53,17 @@ class Canary:
 
     >>> plan = Canary(steps=(20, 50), judge=error_rate(), shadow=False)
     >>> plan.begin()
-    Position(step=0, split=Split(stable=80, canary=20), judgement=None)
+    Position(step=0, split=TrafficSplit(stable=80, canary=20), judgement=None)
     >>> rollout = plan.rollout()
     >>> next(rollout)
-    Split(stable=80, canary=20)
+    TrafficSplit(stable=80, canary=20)
     >>> rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=1)))
-    Split(stable=80, canary=20)
+    TrafficSplit(stable=80, canary=20)
     >>> try:
     ...     rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=11)))
     ... except StopIteration as end:
     ...     end.value.state, end.value.split
-    (<RolloutState.INCONCLUSIVE: 'inconclusive'>, Split(stable=100, canary=0))
+    (<RolloutState.INCONCLUSIVE: 'inconclusive'>, TrafficSplit(stable=100, canary=0))
     """
 
     steps: Sequence[int] = (20, 50)
@@ -117,10 +117,10 @@ class Canary:
         """How many requests of that step the judge can use."""
         return sum(self._counts(outcome, self.steps[step]) for outcome in evidence.outcomes)
 
-    def _counts(self, outcome: Outcome, percent: int) -> bool:
+    def _counts(self, outcome: ScoredRequest, percent: int) -> bool:
         return outcome.canary_percent == percent and (self.judge.metric is None or outcome.paired)
 
-    def rollout(self) -> Generator[Split, Observed, Finished]:
+    def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
         """The same plan as a conversation: it yields the split to try and receives what was observed."""
         position: Position | Finished = self.begin()
         while isinstance(position, Position):
@@ -134,7 +134,7 @@ class AllAtOnce:
     """A plan that gives a new revision all the traffic and asks for no evidence.
 
     >>> AllAtOnce().begin().split
-    Split(stable=0, canary=100)
+    TrafficSplit(stable=0, canary=100)
     """
 
     shadow: bool = field(default=False, init=False)
@@ -145,7 +145,7 @@ class AllAtOnce:
         verdict = CheckResult(name="all at once", passed=True, because=because)
         return Finished(state=RolloutState.PROMOTED, split=ALL_CANARY, verdict=verdict)
 
-    def rollout(self) -> Generator[Split, Observed, Finished]:
+    def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
         """A conversation that is over before it begins."""
         yield from ()
         return self.begin()
@@ -172,7 +172,7 @@ def advance(plan: Canary, position: Position, observed: Observed) -> Position | 
     return Position(step=step, split=plan.at(step).split, judgement=judgement)
 
 
-def _finished(state: RolloutState, split: Split, judgement: Judgement) -> Finished:
+def _finished(state: RolloutState, split: TrafficSplit, judgement: Judgement) -> Finished:
     return Finished(state=state, split=split, verdict=judgement.result, numbers=judgement.numbers)
 
 

@@ -19,17 +19,17 @@ from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, Value
 from everloop.registry.aliases import drop_alias, find_alias, promote
-from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
+from everloop.rollout.canary import ALL_STABLE, AllAtOnce, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import (
     add_rollout,
+    find_running_rollout,
+    find_traffic,
     list_rollouts,
-    read_traffic,
-    running_rollout,
     save_rollout,
     write_traffic,
 )
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 
@@ -86,14 +86,14 @@ def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, costs)) is not None))
 
 
-def _outcome(rows: list[Labelled], costs: _Costs) -> Outcome | None:
+def _outcome(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:
         return None  # answered when there was nothing to compare
     others = [row for row in rows if row.prediction.version != assigned.prediction.version]
     prediction = assigned.prediction
-    return Outcome(
+    return ScoredRequest(
         seq=prediction.seq,
         request_id=prediction.request_id,
         unit=prediction.unit,
@@ -126,8 +126,8 @@ def _number(answer: Value | None) -> float | None:
 
 def _read(tx: Connection, endpoint: Endpoint) -> _State:
     return _State(
-        traffic=read_traffic(tx, endpoint.name),
-        rollout=running_rollout(tx, endpoint.name),
+        traffic=find_traffic(tx, endpoint.name),
+        rollout=find_running_rollout(tx, endpoint.name),
         champion=find_alias(tx, endpoint.model, CHAMPION),
         challenger=find_alias(tx, endpoint.model, CHALLENGER),
     )
@@ -148,7 +148,7 @@ def _next(tx: Connection, workspace: Workspace, endpoint: Endpoint, state: _Stat
 
 
 def _create(tx: Connection, *, endpoint: Endpoint, champion: int | None) -> None:
-    fresh = Traffic(
+    new = Traffic(
         endpoint=endpoint.name,
         model=endpoint.model,
         generation=1,
@@ -157,7 +157,7 @@ def _create(tx: Connection, *, endpoint: Endpoint, champion: int | None) -> None
         split=ALL_STABLE,
         salt="",
     )
-    write_traffic(tx, fresh)
+    write_traffic(tx, new)
 
 
 def _follow(
@@ -202,7 +202,7 @@ def _start(
         step_started_at=workspace.now(),
     )
     add_rollout(tx, rollout)
-    _tell(tx, workspace, rollout, EventType.ROLLOUT_STARTED, {"stable": traffic.stable, "canary": challenger})
+    _emit(tx, workspace, rollout, EventType.ROLLOUT_STARTED, {"stable": traffic.stable, "canary": challenger})
     begin = _first_move(endpoint, traffic)
     if isinstance(begin, Finished):
         _promote(tx, workspace, traffic, rollout, begin)
@@ -233,7 +233,7 @@ def _step(
 
 def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Rollout) -> Position | Finished:
     plan = endpoint.rollout
-    if not isinstance(plan, Canary):
+    if isinstance(plan, AllAtOnce):
         return plan.begin()
     if rollout.step >= len(plan.steps):
         because = f"the plan has {len(plan.steps)} steps now, and the rollout was at step {rollout.step + 1}"
@@ -268,8 +268,8 @@ def _go_on(
 ) -> None:
     if move.step != rollout.step:
         save_rollout(tx, replace(rollout, step=move.step, step_started_at=workspace.now()))
-        told: Mapping[str, Json] = {"step": move.step, "canary_percent": move.split.canary}
-        _tell(tx, workspace, rollout, EventType.ROLLOUT_STEPPED, told, suffix=f"-{move.step}")
+        details: Mapping[str, Json] = {"step": move.step, "canary_percent": move.split.canary}
+        _emit(tx, workspace, rollout, EventType.ROLLOUT_STEPPED, details, suffix=f"-{move.step}")
     write_traffic(tx, replace(traffic, generation=traffic.generation + 1))
 
 
@@ -292,8 +292,8 @@ def _close(
 ) -> None:
     ended = replace(rollout, state=state, ended_at=workspace.now(), verdict=verdict, observed=dict(numbers))
     save_rollout(tx, ended)
-    told = {"stable": rollout.stable, "canary": rollout.canary, "because": verdict.because}
-    _tell(tx, workspace, ended, EventType(f"rollout.{state.value}"), told)
+    details = {"stable": rollout.stable, "canary": rollout.canary, "because": verdict.because}
+    _emit(tx, workspace, ended, EventType(f"rollout.{state.value}"), details)
 
 
 def _resting(traffic: Traffic, stable: int | None) -> Traffic:
@@ -307,7 +307,7 @@ def _resting(traffic: Traffic, stable: int | None) -> Traffic:
     )
 
 
-def _tell(
+def _emit(
     tx: Connection,
     workspace: Workspace,
     rollout: Rollout,

@@ -7,13 +7,13 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
 from everloop.records.checks import CheckResult
-from everloop.records.serving import Rollout, RolloutState, Split, Traffic
+from everloop.records.serving import Rollout, RolloutState, Traffic, TrafficSplit
 from everloop.storage.codec import from_json, to_json
 from everloop.storage.database import insert_once
 from everloop.storage.schema import endpoints, rollouts
 
 
-def read_traffic(tx: Connection, endpoint: str) -> Traffic | None:
+def find_traffic(tx: Connection, endpoint: str) -> Traffic | None:
     """What the endpoint's server should do; None before the controller has seen the endpoint."""
     row = tx.execute(select(endpoints).where(endpoints.c.name == endpoint)).mappings().one_or_none()
     if row is None:
@@ -24,7 +24,7 @@ def read_traffic(tx: Connection, endpoint: str) -> Traffic | None:
         generation=row["generation"],
         stable=row["stable"],
         canary=row["canary"],
-        split=Split(stable=100).shifted(row["split"]),
+        split=TrafficSplit(stable=100).shifted(row["split"]),
         salt=row["salt"],
         shadow=row["shadow"],
     )
@@ -68,10 +68,10 @@ def observed_generation(tx: Connection, endpoint: str) -> int:
 def list_endpoints(tx: Connection) -> list[Traffic]:
     """Every endpoint that a controller has seen."""
     names = tx.execute(select(endpoints.c.name).order_by(endpoints.c.name)).scalars().all()
-    return [traffic for name in names if (traffic := read_traffic(tx, name)) is not None]
+    return [traffic for name in names if (traffic := find_traffic(tx, name)) is not None]
 
 
-def running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
+def find_running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
     """The rollout that is under way, if one is."""
     found = [rollout for rollout in list_rollouts(tx, endpoint) if rollout.state is RolloutState.RUNNING]
     return found[0] if found else None
@@ -88,7 +88,10 @@ def list_rollouts(tx: Connection, endpoint: str | None = None) -> list[Rollout]:
 def add_rollout(tx: Connection, rollout: Rollout) -> None:
     """Begin one; a version is rolled out at an endpoint once."""
     if not insert_once(tx, rollouts, _row(rollout)):
-        raise Conflict(f"{rollout.model}@{rollout.canary} has had its rollout at {rollout.endpoint}.")
+        raise Conflict(
+            f"{rollout.model}@{rollout.canary} has had its rollout at {rollout.endpoint}.",
+            next_step="train another version; each is rolled out once.",
+        )
 
 
 def save_rollout(tx: Connection, rollout: Rollout) -> None:

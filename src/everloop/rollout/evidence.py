@@ -10,7 +10,7 @@ from everloop.records.serving import Arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ScoredRequest:
     """What came of one request; all its facts are kept with the prediction, so a verdict can be repeated."""
 
     seq: int
@@ -35,10 +35,16 @@ class Outcome:
                 next_step="put the shadow's loss into other_loss of the arm that the request was assigned to.",
             )
         if not 0 <= self.share <= 100:
-            raise InvalidInput(f"request {self.request_id} has a share of {self.share} percent.")
+            raise InvalidInput(
+                f"request {self.request_id} has a share of {self.share} percent.",
+                next_step="give a share from 0 to 100.",
+            )
         for cost in (self.loss, self.other_loss):
             if cost is not None and not (math.isfinite(cost) and cost >= 0):
-                raise InvalidInput(f"request {self.request_id} has a loss of {cost}.")
+                raise InvalidInput(
+                    f"request {self.request_id} has a loss of {cost}.",
+                    next_step="give a loss that is 0 or more, or None.",
+                )
 
     @property
     def canary_percent(self) -> int:
@@ -54,7 +60,10 @@ class Outcome:
     def extra_loss(self) -> float:
         """How much more the canary lost than the stable revision on this request; only of a pair."""
         if self.loss is None or self.other_loss is None:
-            raise InvalidInput(f"request {self.request_id} was not scored by both revisions.")
+            raise InvalidInput(
+                f"request {self.request_id} was not scored by both revisions.",
+                next_step="compare only requests that were.",
+            )
         extra = self.loss - self.other_loss
         return extra if self.arm is Arm.CANARY else -extra
 
@@ -66,32 +75,32 @@ class Evidence:
     Every one: a judge takes a request that is not here for one that never came.
 
     >>> late, early = (
-    ...     Outcome(seq=n, request_id=f"r{n}", unit="u", arm=Arm.CANARY, share=20, failed=n == 9) for n in (13, 9)
+    ...     ScoredRequest(seq=n, request_id=f"r{n}", unit="u", arm=Arm.CANARY, share=20, failed=n == 9) for n in (13, 9)
     ... )
     >>> Evidence((late, early)) == Evidence((early, late)), Evidence((late, early)).outcomes[0].request_id
     (True, 'r9')
     """
 
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ScoredRequest, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.seq)))
 
-    def first_of_units(self) -> tuple[Outcome, ...]:
+    def first_of_units(self) -> tuple[ScoredRequest, ...]:
         """The first outcome of each unit: the only one whose arm was drawn independently of what went before."""
         return _firsts(self.outcomes)
 
-    def first_failures(self) -> tuple[Outcome, ...]:
+    def first_failures(self) -> tuple[ScoredRequest, ...]:
         """The first failure of each unit; a unit that fails again and again is one fact about its arm, not many."""
         return _firsts(tuple(outcome for outcome in self.outcomes if outcome.failed))
 
-    def pairs(self) -> tuple[Outcome, ...]:
+    def pairs(self) -> tuple[ScoredRequest, ...]:
         """The outcomes that both revisions scored and whose label is known."""
         return tuple(outcome for outcome in self.outcomes if outcome.paired)
 
 
-def _firsts(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    first: dict[str, Outcome] = {}
+def _firsts(outcomes: tuple[ScoredRequest, ...]) -> tuple[ScoredRequest, ...]:
+    first: dict[str, ScoredRequest] = {}
     for outcome in outcomes:
         first.setdefault(outcome.unit, outcome)
     return tuple(first.values())

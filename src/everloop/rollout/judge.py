@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, shown
 from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
 from everloop.rollout.evalue import MORE_OFTEN, OTHERWISE, Gain, fewest, mean_above_zero, which_arm
-from everloop.rollout.evidence import Evidence, Outcome
+from everloop.rollout.evidence import Evidence, ScoredRequest
 
 SPLIT_ALPHA = 0.001
 """How often a sound router may be accused of not keeping to the split."""
@@ -63,14 +63,14 @@ class Judge:
     name: str
     guards: tuple[str, ...]
     """What it watches; no two judges that are joined watch the same thing."""
-    look: Callable[[Evidence], Judgement]
+    weigh: Callable[[Evidence], Judgement]
     metric: Metric | None = None
     """The metric whose losses outcomes must carry; None when it needs no labels."""
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Look at the evidence."""
         try:
-            return self.look(evidence)
+            return self.weigh(evidence)
         except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
             result = CheckResult(name=self.name, passed=False, because=f"cannot be evaluated: {error!r}")
             return Judgement(verdict=Verdict.FAIL, result=result, numbers={})
@@ -110,6 +110,8 @@ class ErrorCounts:
     """(canary's percent, arm, failed) -> how many units had that as their first outcome."""
     failures: Mapping[tuple[int, Arm], int]
     """(canary's percent, arm) -> how many units failed there for the first time."""
+    one_unit: str | None = None
+    """Who sent all of several requests, if it was one unit: a client that does not say on whose behalf it asks."""
 
     def of(self, arm: Arm) -> tuple[int, int]:
         """Units that met this arm first, and how many of those first requests failed."""
@@ -123,9 +125,11 @@ def count_errors(evidence: Evidence) -> ErrorCounts:
     Arms are sticky, so a unit is drawn once: its first request says what share of traffic fails, and its first failure says
     on which arm failures fall. Counting every failure of a unit took a judge with a stated rate of 1 % to 7.5 %.
     """
+    firsts = evidence.first_of_units()
     return ErrorCounts(
-        requests=Counter((o.canary_percent, o.arm, o.failed) for o in evidence.first_of_units()),
+        requests=Counter((o.canary_percent, o.arm, o.failed) for o in firsts),
         failures=Counter((o.canary_percent, o.arm) for o in evidence.first_failures()),
+        one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.outcomes) else None,
     )
 
 
@@ -156,7 +160,7 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         _safe_log_e(counts, margin),
     )
     (canary, canary_failed), (stable, stable_failed) = counts.of(Arm.CANARY), counts.of(Arm.STABLE)
-    told = f"canary failed {_rate(canary_failed, canary)}, stable {_rate(stable_failed, stable)}"
+    finding = f"canary failed {_rate(canary_failed, canary)}, stable {_rate(stable_failed, stable)}"
     parts = (
         _unless(
             f"traffic is split as planned ({canary} units in the canary, {stable} in stable)",
@@ -177,7 +181,13 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         "errors.harm_log_e": harm,
         "errors.safe_log_e": safe,
     }
-    return _judgement(name, told, parts, numbers, "")
+    return _judgement(name, finding, parts, numbers, _of_one_unit(counts.one_unit))
+
+
+def _of_one_unit(unit: str | None) -> str:
+    if unit is None:
+        return ""
+    return f"; every request is of the unit {shown(unit)}, which counts once: send a unit or an id of its own with each"
 
 
 def _first_failures(counts: ErrorCounts) -> str:
@@ -236,7 +246,7 @@ def quality(margin: float = 0.01, alpha: float = 0.01, *, metric: str | Metric =
 
 
 def weigh_pairs(
-    pairs: Iterable[Outcome],
+    pairs: Iterable[ScoredRequest],
     margin: float,
     alpha: float,
     metric: str | Metric = "brier",
@@ -254,7 +264,7 @@ def weigh_pairs(
     harm = mean_above_zero(Gain(more, worst) for more in extra)
     safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)
     mean = math.fsum(extra) / len(extra) if extra else 0.0
-    told = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
+    finding = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
     parts = (
         _unless("the canary is no worse", harm, alpha),
         _only_if(f"the canary is worse by less than {margin:g}", safe, alpha, also=bool(extra)),
@@ -267,7 +277,7 @@ def weigh_pairs(
     }
     least = fewest(margin, worst - margin, -math.log(alpha))
     return _judgement(
-        name, told, parts, numbers, f"; a pass takes {least} pairs at least" if len(extra) < least else ""
+        name, finding, parts, numbers, f"; a pass takes {least} pairs at least" if len(extra) < least else ""
     )
 
 
@@ -280,7 +290,7 @@ def _within(what: str, value: float, ceiling: float = 1.0) -> None:
 
 
 def _judgement(
-    name: str, told: str, parts: tuple[CheckResult, ...], numbers: Mapping[str, float], hint: str
+    name: str, finding: str, parts: tuple[CheckResult, ...], numbers: Mapping[str, float], hint: str
 ) -> Judgement:
     """The last part is the proof of safety; any other that does not hold is a proof of harm."""
     *harms, safe = parts
@@ -288,7 +298,7 @@ def _judgement(
     verdict = Verdict.FAIL if why != [safe] else Verdict.PASS if safe.passed else Verdict.MARGINAL
     if verdict is not Verdict.MARGINAL:
         hint = ""
-    because = f"{verdict}: {told}; {'; '.join(f'{part.name}: {part.because}' for part in why)}{hint}"
+    because = f"{verdict}: {finding}; {'; '.join(f'{part.name}: {part.because}' for part in why)}{hint}"
     result = CheckResult(name=name, passed=verdict is Verdict.PASS, because=because, parts=parts)
     return Judgement(verdict=verdict, result=result, numbers=numbers)
 

@@ -15,7 +15,7 @@ from everloop.models.compiled import Columns, CompiledSignature
 from everloop.models.model import Outputs
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.records.models import Datatype, Field, Signature
-from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Split, Traffic, Value
+from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Traffic, TrafficSplit, Value
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
@@ -46,7 +46,7 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LoadedTraffic:
     """What is in force: the traffic and every revision that it needs. Replaced as one reference, never changed."""
 
     traffic: Traffic
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Inference:
     """One request on its way: what all of its rows in the log have in common."""
 
     request: InferenceRequest
@@ -118,10 +118,10 @@ class DataPlane:
         self.endpoint = endpoint
         self._load, self._log = load, log
         self._now, self._new_id, self._timer = now, new_id, timer
-        self._plan: Plan | None = None
+        self._plan: LoadedTraffic | None = None
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> LoadedTraffic | None:
         """What is in force now; None before the first `apply`."""
         return self._plan
 
@@ -144,10 +144,10 @@ class DataPlane:
                 revisions[traffic.canary] = self._revision(traffic, traffic.canary)
             except Exception:
                 if self._plan is None and revisions:
-                    alone = replace(traffic, generation=0, canary=None, split=Split(stable=100))
-                    self._plan = Plan(traffic=alone, revisions=revisions)
+                    alone = replace(traffic, generation=0, canary=None, split=TrafficSplit(stable=100))
+                    self._plan = LoadedTraffic(traffic=alone, revisions=revisions)
                 raise
-        self._plan = Plan(traffic=traffic, revisions=revisions)
+        self._plan = LoadedTraffic(traffic=traffic, revisions=revisions)
 
     def check_ready(self) -> None:
         """Raises NotReady, with the next step, while there is nothing to answer with."""
@@ -158,7 +158,8 @@ class DataPlane:
         plan = self._ready()
         if model != plan.traffic.model:
             raise NotFound(
-                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}."
+                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}.",
+                next_step="ask for that one.",
             )
         return self._stable(plan) if version is None else self._named(plan, version)
 
@@ -168,18 +169,18 @@ class DataPlane:
         Raises ModelFailed when the revision that had to answer cannot.
         """
         plan = self._ready()
-        asked = self._ask(request)
-        arm, revision, share = self._choose(plan, asked.unit, version)
+        inference = self._open(request)
+        arm, revision, share = self._choose(plan, inference.unit, version)
         score = self._score(revision, request)
-        self._record(asked, revision, arm, share, score)
+        self._record(inference, revision, arm, share, score)
         if score.failed and arm is Arm.CANARY and share > 0:
             arm, revision, share = Arm.STABLE, self._stable(plan), plan.traffic.split.stable
             score = self._score(revision, request)
-            self._record(asked, revision, arm, share, score)
-            return self._answer(asked, revision, arm, score, None)
-        return self._answer(asked, revision, arm, score, self._shadow_of(plan, asked, arm, share))
+            self._record(inference, revision, arm, share, score)
+            return self._answer(inference, revision, arm, score, None)
+        return self._answer(inference, revision, arm, score, self._shadow_of(plan, inference, arm, share))
 
-    def _ready(self) -> Plan:
+    def _ready(self) -> LoadedTraffic:
         plan = self._plan
         if plan is None or plan.traffic.stable is None:
             raise NotReady(
@@ -189,17 +190,18 @@ class DataPlane:
         return plan
 
     @staticmethod
-    def _stable(plan: Plan) -> Revision:
+    def _stable(plan: LoadedTraffic) -> Revision:
         stable = plan.stable
         assert stable is not None, "a plan is ready only with a stable revision"
         return stable
 
     @staticmethod
-    def _named(plan: Plan, version: int) -> Revision:
+    def _named(plan: LoadedTraffic, version: int) -> Revision:
         if version not in plan.revisions:
             loaded = ", ".join(str(number) for number in sorted(plan.revisions))
             raise NotFound(
-                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}."
+                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}.",
+                next_step="ask for that one, or for no version.",
             )
         return plan.revisions[version]
 
@@ -213,9 +215,9 @@ class DataPlane:
         _warm(revision)
         return revision
 
-    def _ask(self, request: InferenceRequest) -> _Asked:
+    def _open(self, request: InferenceRequest) -> _Inference:
         prediction_id, now = self._new_id(), self._now()
-        return _Asked(
+        return _Inference(
             request=request,
             prediction_id=prediction_id,
             unit=request.unit or prediction_id,
@@ -223,7 +225,7 @@ class DataPlane:
             arrived_at=now,
         )
 
-    def _choose(self, plan: Plan, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
+    def _choose(self, plan: LoadedTraffic, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
         traffic, canary = plan.traffic, plan.canary
         if version is not None:
             named = Arm.CANARY if version == traffic.canary else Arm.STABLE
@@ -252,20 +254,20 @@ class DataPlane:
             return _Score(values, Outcome.ANSWERED, None, seconds)
         return _Score({}, outcome, _storable(error), seconds)
 
-    def _record(self, asked: _Asked, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
-        request = asked.request
+    def _record(self, inference: _Inference, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
+        request = inference.request
         for row in range(request.rows):
             prediction = Prediction(
-                id=row_id(asked.prediction_id, row, request.rows),
-                request_id=request.id or asked.prediction_id,
-                unit=asked.unit,
+                id=row_id(inference.prediction_id, row, request.rows),
+                request_id=request.id or inference.prediction_id,
+                unit=inference.unit,
                 endpoint=self.endpoint,
                 model=revision.model,
                 version=revision.version,
                 arm=arm,
                 share=share,
-                time=asked.time,
-                arrived_at=asked.arrived_at,
+                time=inference.time,
+                arrived_at=inference.arrived_at,
                 inputs={name: values[row] for name, values in request.columns.items()},
                 outputs={name: values[row] for name, values in score.values.items()} or None,
                 outcome=score.outcome,
@@ -276,7 +278,7 @@ class DataPlane:
 
     def _answer(
         self,
-        asked: _Asked,
+        inference: _Inference,
         revision: Revision,
         arm: Arm,
         score: _Score,
@@ -284,30 +286,32 @@ class DataPlane:
     ) -> Answer:
         if score.failed:
             raise ModelFailed(
-                f"{revision.model}@{revision.version} could not answer; this is prediction {asked.prediction_id}.",
+                f"{revision.model}@{revision.version} could not answer; this is prediction {inference.prediction_id}.",
                 version=revision.version,
                 next_step="the server's log and the inference log say why.",
             )
         response = InferenceResponse(
-            id=asked.request.id or asked.prediction_id,
-            prediction_id=asked.prediction_id,
+            id=inference.request.id or inference.prediction_id,
+            prediction_id=inference.prediction_id,
             model=revision.model,
             version=revision.version,
             arm=arm,
-            outputs=_wanted(revision.signature.declared.outputs, asked.request.wanted),
+            outputs=_wanted(revision.signature.declared.outputs, inference.request.wanted),
             values=score.values,
         )
         return Answer(response, score.seconds, shadow)
 
-    def _shadow_of(self, plan: Plan, asked: _Asked, arm: Arm, share: int) -> Callable[[], None] | None:
+    def _shadow_of(
+        self, plan: LoadedTraffic, inference: _Inference, arm: Arm, share: int
+    ) -> Callable[[], None] | None:
         """Score the request with the other revision too; the client does not wait for it."""
         if not plan.traffic.shadow or plan.canary is None or share == 0:
             return None
         other = plan.canary if arm is Arm.STABLE else self._stable(plan)
-        return partial(self._score_shadow, asked, other, share)
+        return partial(self._score_shadow, inference, other, share)
 
-    def _score_shadow(self, asked: _Asked, other: Revision, share: int) -> None:
-        self._record(asked, other, Arm.SHADOW, share, self._score(other, asked.request))
+    def _score_shadow(self, inference: _Inference, other: Revision, share: int) -> None:
+        self._record(inference, other, Arm.SHADOW, share, self._score(other, inference.request))
 
 
 def _wanted(outputs: Sequence[Field], names: Sequence[str]) -> Sequence[Field]:

@@ -20,8 +20,8 @@ class UnsupportedContent(InvalidInput):
 class MethodNotAllowed(InvalidInput):
     """The path exists and takes other methods."""
 
-    def __init__(self, reason: str, *, allow: tuple[str, ...]) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, *, allow: tuple[str, ...], next_step: str) -> None:
+        super().__init__(reason, next_step=next_step)
         self.allow = allow
 
 
@@ -36,7 +36,7 @@ class Overloaded(NotReady):
 class ModelFailed(EverloopError):
     """The model raised, or gave an answer that is not a finite number."""
 
-    def __init__(self, reason: str, *, version: int, next_step: str = "") -> None:
+    def __init__(self, reason: str, *, version: int, next_step: str) -> None:
         super().__init__(reason, next_step=next_step)
         self.version = version
 
@@ -67,7 +67,7 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What a client reads: our own errors in full, of all others only that they happened."""
     if isinstance(error, EverloopError):
         return str(error)

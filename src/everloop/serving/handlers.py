@@ -110,7 +110,7 @@ async def _infer(
 
     small = len(request.body) <= INLINE_BYTES
     try:
-        answer, body, reading, writing = work() if small else await service.beside(work)
+        answer, body, reading, writing = work() if small else await service.background(work)
     except ModelFailed as error:
         request.version = str(error.version)
         raise
@@ -131,7 +131,7 @@ def _later(
         if small:
             shadow()
         else:
-            await service.beside(shadow, always=True)
+            await service.background(shadow, always=True)
 
     return later
 
@@ -145,7 +145,10 @@ def _version(request: Request) -> int | None:
     if sent is None:
         return None
     if not (sent.isascii() and sent.isdigit() and len(sent) <= 9):
-        raise NotFound(f"there is no version {shown(sent)}; versions are numbers.")
+        raise NotFound(
+            f"there is no version {shown(sent)}; versions are numbers.",
+            next_step="ask for a number, or for no version.",
+        )
     return int(sent)
 
 

@@ -76,7 +76,7 @@ class Family:
             yield counter
 
 
-class Metrics(Collector):
+class ServerMetrics(Collector):
     """Everything that `GET /metrics` shows."""
 
     def __init__(self) -> None:

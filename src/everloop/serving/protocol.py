@@ -81,17 +81,22 @@ def row_id(prediction_id: str, row: int, rows: int) -> str:
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Read JSON into its typed form; raises InvalidInput that names the place that does not fit."""
     if not body:
-        raise InvalidInput("the body is empty; expected a JSON object.")
+        raise InvalidInput("the body is empty; expected a JSON object.", next_step="send one.")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"the body does not fit: {str(error)[:300]}.") from None
+        raise InvalidInput(
+            f"the body does not fit: {str(error)[:300]}.",
+            next_step="send what the description of this address shows.",
+        ) from None
     except msgspec.DecodeError as error:
-        raise InvalidInput(f"the body is not JSON: {error}.") from None
+        raise InvalidInput(f"the body is not JSON: {error}.", next_step="send JSON.") from None
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"the body is not UTF-8: {error.reason}.") from None
+        raise InvalidInput(f"the body is not UTF-8: {error.reason}.", next_step="send it as UTF-8.") from None
     except RecursionError:
-        raise InvalidInput("the body is nested too deeply; expected at most a few levels.") from None
+        raise InvalidInput(
+            "the body is nested too deeply; expected at most a few levels.", next_step="send it flatter."
+        ) from None
 
 
 def checked_id(sent: str | None, where: str = "id") -> str | None:
@@ -101,7 +106,8 @@ def checked_id(sent: str | None, where: str = "id") -> str | None:
     if len(sent) > _LONGEST_ID or _CONTROL.search(sent):
         raise InvalidInput(
             f"{where} {shown(sent)} cannot be kept; "
-            f"expected at most {_LONGEST_ID} characters, none of them control characters."
+            f"expected at most {_LONGEST_ID} characters, none of them control characters.",
+            next_step="send a shorter one, of letters that can be printed.",
         )
     return sent
 
@@ -109,10 +115,11 @@ def checked_id(sent: str | None, where: str = "id") -> str | None:
 def checked_rows(rows: int) -> int:
     """How many rows were sent, when it is a number that one request may have."""
     if rows == 0:
-        raise InvalidInput("the request has no rows; expected at least one.")
+        raise InvalidInput("the request has no rows; expected at least one.", next_step="send one.")
     if rows > MOST_ROWS:
         raise TooLarge(
-            f"the request has {rows} rows; expected at most {MOST_ROWS}, so send several requests."
+            f"the request has {rows} rows; expected at most {MOST_ROWS}, so send several requests.",
+            next_step="share its rows out among them.",
         )
     return rows
 
@@ -122,9 +129,11 @@ def event_time(sent: Parameter, where: str) -> datetime:
     try:
         time = parse_time(sent) if isinstance(sent, str) else None
     except InvalidInput as error:
-        raise InvalidInput(f"{where}: {error.reason[:200]}") from None
+        raise InvalidInput(f"{where}: {error.reason[:200]}", next_step=error.next_step) from None
     except OverflowError:
         time = None
     if time is None or not 1000 <= time.year <= 9998:
-        raise InvalidInput(f"{where} is {shown(sent)}; expected a time like 2013-01-31T23:00:00Z.")
+        raise InvalidInput(
+            f"{where} is {shown(sent)}; expected a time like 2013-01-31T23:00:00Z.", next_step="send it so."
+        )
     return time

@@ -72,4 +72,8 @@ def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         raise NotFound(
             f"there is nothing at {shown(path)}.", next_step="GET /v2/models lists what is served."
         )
-    raise MethodNotAllowed(f"{shown(path)} takes {' or '.join(allow)}, not {shown(method)}.", allow=allow)
+    raise MethodNotAllowed(
+        f"{shown(path)} takes {' or '.join(allow)}, not {shown(method)}.",
+        allow=allow,
+        next_step="use one of these.",
+    )

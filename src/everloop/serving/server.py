@@ -18,10 +18,10 @@ from everloop.monitoring.inference_log import InferenceLog
 from everloop.monitoring.labels import LabelReceipt, record_labels
 from everloop.records.serving import Label
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import observed_generation, read_traffic, report_observed
+from everloop.rollout.endpoints import find_traffic, observed_generation, report_observed
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
-from everloop.serving.metrics import Metrics
+from everloop.serving.metrics import ServerMetrics
 from everloop.serving.service import Service
 from everloop.storage.workspace import Workspace
 
@@ -108,7 +108,7 @@ class PredictionServer:
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self.url = f"http://{shown}:{bound[1]}"
         """Where it listens."""
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self._workspace, self._endpoint, self._request_seconds = workspace, endpoint, request_seconds
         self._uvicorn: _Uvicorn | None = None
         self._stopped = False
@@ -220,7 +220,7 @@ class Follower:
         """One comparison."""
         endpoint = self._plane.endpoint
         with self._database.read() as tx:
-            traffic, observed = read_traffic(tx, endpoint), observed_generation(tx, endpoint)
+            traffic, observed = find_traffic(tx, endpoint), observed_generation(tx, endpoint)
         if traffic is None:
             return
         if traffic.generation != self._plane.generation:
@@ -232,7 +232,7 @@ class Follower:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Look now, and in a thread every 100 ms for the length of the block."""
-        pause = self._look(POLL_SECONDS)
+        pause = self._poll(POLL_SECONDS)
         thread = threading.Thread(target=self._run, args=(pause,), name="follower", daemon=True)
         thread.start()
         try:
@@ -243,9 +243,9 @@ class Follower:
 
     def _run(self, pause: float) -> None:
         while not self._stop.wait(pause):
-            pause = self._look(pause)
+            pause = self._poll(pause)
 
-    def _look(self, pause: float) -> float:
+    def _poll(self, pause: float) -> float:
         """Follow, and say how long to wait before the next time."""
         try:
             self.follow()
@@ -354,7 +354,10 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError, OverflowError) as error:
-        raise InvalidInput(f"{host}:{port} is no address to listen at: {error}.") from None
+        raise InvalidInput(
+            f"{host}:{port} is no address to listen at: {error}.",
+            next_step="give an address of this machine, like 127.0.0.1.",
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

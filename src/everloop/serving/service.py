@@ -12,7 +12,7 @@ from everloop.monitoring.labels import LabelReceipt
 from everloop.records.serving import Label
 from everloop.serving.dataplane import DataPlane
 from everloop.serving.errors import Overloaded
-from everloop.serving.metrics import Metrics
+from everloop.serving.metrics import ServerMetrics
 
 T = TypeVar("T")
 JSON = b"application/json"
@@ -73,7 +73,7 @@ class Route:
     handle: Callable[["Service", Request], Awaitable[Response]]
 
 
-class Beside:
+class BackgroundThread:
     """One thread for work that would hold up the event loop, with a queue that does not grow without end."""
 
     def __init__(self, name: str, *, most: int) -> None:
@@ -107,7 +107,7 @@ class Service:
         plane: DataPlane,
         *,
         record: Callable[[Sequence[Label]], LabelReceipt],
-        metrics: Metrics,
+        metrics: ServerMetrics,
         now: Clock,
         release: str = "",
     ) -> None:
@@ -115,8 +115,8 @@ class Service:
         self.draining = False
         self.held = 0
         """Bytes of all bodies that are in the house."""
-        self.beside = Beside("large-requests", most=64)
-        self.labelling = Beside("labels", most=64)
+        self.background = BackgroundThread("large-requests", most=64)
+        self.labelling = BackgroundThread("labels", most=64)
 
     def why_not_ready(self) -> str | None:
         """What keeps it from answering, with the next step; None when it can."""
@@ -130,5 +130,5 @@ class Service:
 
     def close(self) -> None:
         """Let the threads end."""
-        self.beside.close()
+        self.background.close()
         self.labelling.close()

@@ -46,7 +46,8 @@ def read(body: bytes, signature: CompiledSignature) -> InferenceRequest:
     sent = decode(_decoder, body)
     if sent.signature_name != "serving_default":
         raise InvalidInput(
-            f"signature_name is {shown(sent.signature_name)}; expected 'serving_default' or none."
+            f"signature_name is {shown(sent.signature_name)}; expected 'serving_default' or none.",
+            next_step="leave it out.",
         )
     rows = checked_rows(len(sent.instances))
     return InferenceRequest(

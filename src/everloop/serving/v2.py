@@ -137,7 +137,9 @@ def _describe(field: Field) -> dict[str, object]:
 
 def _rows(tensors: Sequence[_Tensor]) -> int:
     if not tensors:
-        raise InvalidInput("inputs is empty; expected one tensor for each input of the model.")
+        raise InvalidInput(
+            "inputs is empty; expected one tensor for each input of the model.", next_step="send them."
+        )
     shape = tensors[0].shape
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1) or shape[0] < 0:
         raise _wrong_shape(tensors[0], "[n] or [n, 1] for n rows")
@@ -146,12 +148,18 @@ def _rows(tensors: Sequence[_Tensor]) -> int:
 
 def _refusal(tensor: _Tensor, rows: int, columns: Container[str]) -> InvalidInput:
     if tensor.name in columns:
-        return InvalidInput(f"input {shown(tensor.name)} is sent twice.")
+        return InvalidInput(f"input {shown(tensor.name)} is sent twice.", next_step="send it once.")
     if tensor.data is None:
-        return InvalidInput(f"input {shown(tensor.name)} has no data; {_why_no_data(tensor)}")
+        return InvalidInput(
+            f"input {shown(tensor.name)} has no data; {_why_no_data(tensor)}",
+            next_step="send its values in `data`.",
+        )
     if tensor.shape not in ([rows], [rows, 1]):
         return _wrong_shape(tensor, f"[{rows}] or [{rows}, 1] as in the first input")
-    return InvalidInput(f"input {shown(tensor.name)} has {len(tensor.data)} values for shape {tensor.shape}.")
+    return InvalidInput(
+        f"input {shown(tensor.name)} has {len(tensor.data)} values for shape {tensor.shape}.",
+        next_step="send as many values as the shape says.",
+    )
 
 
 def _unpacked(tensor: _Tensor, data: Sequence[Scalar | list[Scalar]]) -> list[Scalar]:
@@ -161,14 +169,18 @@ def _unpacked(tensor: _Tensor, data: Sequence[Scalar | list[Scalar]]) -> list[Sc
         if len(tensor.shape) != 2 or not isinstance(value, list) or len(value) != 1:
             raise InvalidInput(
                 f"input {shown(tensor.name)}, row {row} does not fit shape {tensor.shape}; "
-                "expected one value, nested only in the shape [n, 1] and then in every row."
+                "expected one value, nested only in the shape [n, 1] and then in every row.",
+                next_step="send one value for each row.",
             )
         values.append(value[0])
     return values
 
 
 def _wrong_shape(tensor: _Tensor, expected: str) -> InvalidInput:
-    return InvalidInput(f"input {shown(tensor.name)} has shape {shown(tensor.shape)}; expected {expected}.")
+    return InvalidInput(
+        f"input {shown(tensor.name)} has shape {shown(tensor.shape)}; expected {expected}.",
+        next_step="send it in that shape.",
+    )
 
 
 def _why_no_data(tensor: _Tensor) -> str:
@@ -184,7 +196,11 @@ def _check_outputs(sent: _Request, signature: CompiledSignature) -> None:
     asked += [(output.parameters or {}).get("binary_data", False) for output in wanted]
     if any(asked):
         raise InvalidInput(
-            "outputs are asked for in binary; only JSON is supported, so ask with binary_data=False."
+            "outputs are asked for in binary; only JSON is supported, so ask with binary_data=False.",
+            next_step="leave `binary_data` out, or set it to false.",
         )
     if any("classification" in (output.parameters or {}) for output in wanted):
-        raise InvalidInput("output parameter 'classification' is not supported; take the scores as they are.")
+        raise InvalidInput(
+            "output parameter 'classification' is not supported; take the scores as they are.",
+            next_step="leave it out.",
+        )

@@ -13,8 +13,8 @@ from everloop.serving.errors import (
     TooLarge,
     TooSlow,
     UnsupportedContent,
+    describe_error,
     status_of,
-    told,
 )
 from everloop.serving.routes import find_route
 from everloop.serving.service import Handler, Request, Response, Service
@@ -58,7 +58,9 @@ def answering(_service: Service, call: Handler) -> Handler:
             status = status_of(error)
             if not isinstance(error, EverloopError):
                 _logger.error("%s %s failed", request.method, shown(request.path), exc_info=error)
-            return Response(status, _encode({"error": told(error)}), headers=_headers_of(error, status))
+            return Response(
+                status, _encode({"error": describe_error(error)}), headers=_headers_of(error, status)
+            )
 
     return handle
 
@@ -104,11 +106,13 @@ def _check_content(headers: Mapping[bytes, bytes]) -> None:
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in (b"", b"identity"):
         raise UnsupportedContent(
-            f"content-encoding {shown(encoding.decode('latin-1'))} is not supported; send the body as it is."
+            f"content-encoding {shown(encoding.decode('latin-1'))} is not supported; send the body as it is.",
+            next_step="leave the encoding out.",
         )
     if b"inference-header-content-length" in headers:
         raise UnsupportedContent(
-            "binary tensors are not supported; send the values as JSON (binary_data=False)."
+            "binary tensors are not supported; send the values as JSON (binary_data=False).",
+            next_step="send them so.",
         )
 
 
@@ -116,25 +120,32 @@ def _check_origin(headers: Mapping[bytes, bytes]) -> None:
     # A browser sends Origin with every POST; other clients do not. A foreign page may not write labels or predictions.
     origin = headers.get(b"origin")
     if origin is not None and origin.rpartition(b"//")[2] != headers.get(b"host"):
-        raise Refused(f"a page of {shown(origin.decode('latin-1'))} may not send requests to this server.")
+        raise Refused(
+            f"a page of {shown(origin.decode('latin-1'))} may not send requests to this server.",
+            next_step="ask from a program, or from a page of this server.",
+        )
 
 
 async def _read_body(service: Service, request: Request) -> bytes:
     declared = request.headers.get(b"content-length", b"0")
     if not declared.isdigit() or len(declared) > 15 or int(declared) > MOST_BYTES:
         raise TooLarge(
-            f"the body has {shown(declared.decode('latin-1'))} bytes; expected at most {MOST_BYTES}."
+            f"the body has {shown(declared.decode('latin-1'))} bytes; expected at most {MOST_BYTES}.",
+            next_step="send several smaller requests.",
         )
     chunks: list[bytes] = []
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise TooSlow("the client left before its body was complete.")
+            raise TooSlow("the client left before its body was complete.", next_step="send it again, whole.")
         chunks.append(message.get("body", b""))
         request.held += len(chunks[-1])
         service.held += len(chunks[-1])
         if request.held > MOST_BYTES:
-            raise TooLarge(f"the body has more than {MOST_BYTES} bytes, which is the most that is taken.")
+            raise TooLarge(
+                f"the body has more than {MOST_BYTES} bytes, which is the most that is taken.",
+                next_step="send several smaller requests.",
+            )
         if service.held > MOST_HELD:
             raise Overloaded(
                 "too many large requests are being read.", next_step="send it again in a second."

@@ -44,7 +44,9 @@ class Blobs:
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
-            raise InvalidInput(f"{digest!r} is not a digest.")
+            raise InvalidInput(
+                f"{digest!r} is not a digest.", next_step="give the 64 hexadecimal digits of one."
+            )
         return self.folder / digest[:2] / digest
 
 

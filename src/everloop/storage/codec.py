@@ -23,7 +23,10 @@ def loads(kind: type[T], data: bytes | str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise Corrupted(f"stored {kind.__name__} cannot be read: {error}.") from error
+        raise Corrupted(
+            f"stored {kind.__name__} cannot be read: {error}.",
+            next_step="restore it from a backup, or upgrade if a newer version has written it.",
+        ) from error
 
 
 def to_json(value: object) -> Any:
@@ -36,7 +39,10 @@ def from_json(kind: type[T], value: object) -> T:
     try:
         return msgspec.convert(value, type=kind, str_keys=True)
     except msgspec.MsgspecError as error:
-        raise Corrupted(f"stored {kind.__name__} cannot be read: {error}.") from error
+        raise Corrupted(
+            f"stored {kind.__name__} cannot be read: {error}.",
+            next_step="restore it from a backup, or upgrade if a newer version has written it.",
+        ) from error
 
 
 def storable_text(text: str) -> str:

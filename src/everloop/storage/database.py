@@ -143,7 +143,7 @@ def _open_postgres(given: str) -> Engine:
         )
     except ModuleNotFoundError:
         raise Unsupported(
-            "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'."
+            "PostgreSQL needs its driver.", next_step="pip install 'everloop[postgres]'"
         ) from None
 
 
@@ -190,16 +190,16 @@ def _plain_errors(database: Database) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        told = str(error.orig)
+        said = str(error.orig)
         if database.is_sqlite:
             for words, kind, reason, next_step in _IN_PLAIN_WORDS:
-                if words in told:
-                    raise kind(f"{reason} {database.where} ({told}).", next_step=next_step) from error
+                if words in said:
+                    raise kind(f"{reason} {database.where} ({said}).", next_step=next_step) from error
         elif isinstance(error, OperationalError) and (
             error.connection_invalidated or error.statement is None
         ):
             raise NotReady(
-                f"the database {database.where} does not answer: {told.splitlines()[0]}.",
+                f"the database {database.where} does not answer: {said.splitlines()[0]}.",
                 next_step="start it, or correct its address in [storage] of everloop.toml.",
             ) from error
         raise

@@ -159,7 +159,9 @@ class _Session:
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise InvalidInput(f"{name!r} cannot name a process.")
+        raise InvalidInput(
+            f"{name!r} cannot name a process.", next_step="use up to 100 letters, digits, dots, dashes and _."
+        )
     return name
 
 

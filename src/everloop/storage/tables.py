@@ -82,12 +82,18 @@ class Tables:
         """All rows of one version, in the order in which they were appended; changed bytes are refused."""
         table = self._find(name)
         if table is None or not 0 <= version <= table.version():
-            raise NotFound(f"dataset {name} has no version {version}.")
+            raise NotFound(
+                f"dataset {name} has no version {version}.",
+                next_step=f"`everloop datasets {name}` lists them.",
+            )
         table.load_as_version(version)
         files = self._whole_files(name, table)
         strangers = set(columns or ()) - set(pq.read_schema(files[0]).names)
         if strangers:
-            raise InvalidInput(f"dataset {name} has no column {', '.join(sorted(strangers))}.")
+            raise InvalidInput(
+                f"dataset {name} has no column {', '.join(sorted(strangers))}.",
+                next_step="name columns that it has.",
+            )
         chosen = None if columns is None else list(columns)
         return pq.read_table(files, columns=chosen, partitioning=None)
 
@@ -156,7 +162,10 @@ class Tables:
     def _kept(self, name: str, key: str) -> int:
         version = self.version_of(name, key)
         if version is None:
-            raise Corrupted(f"table {name} has no commit of batch {key} after it was appended.")
+            raise Corrupted(
+                f"table {name} has no commit of batch {key} after it was appended.",
+                next_step="restore it from a backup.",
+            )
         log = self._path(name) / "_delta_log"
         sync(log / f"{version:020}.json")
         sync(log)
@@ -193,7 +202,8 @@ def _fitted(rows: pa.Table, types: pa.Schema) -> pa.Table:
     """The rows in the order and the types of the table's columns."""
     if sorted(rows.column_names) != sorted(types.names):
         raise InvalidInput(
-            f"the columns are {', '.join(rows.column_names)}; the table has {', '.join(types.names)}."
+            f"the columns are {', '.join(rows.column_names)}; the table has {', '.join(types.names)}.",
+            next_step="send the columns of the table, in any order.",
         )
     return pa.table({field.name: _cast(field, rows[field.name]) for field in types})
 
@@ -206,23 +216,32 @@ def _cast(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
         or (kinds.is_floating(column.type) and kinds.is_floating(field.type))
     )
     if column.type != field.type and not alike:
-        raise InvalidInput(f"column {field.name} is {column.type}; the table has {field.type}.")
+        raise InvalidInput(
+            f"column {field.name} is {column.type}; the table has {field.type}.",
+            next_step=f"cast it to {field.type}.",
+        )
     try:
         return column.cast(field.type)
     except pa.ArrowInvalid as error:
-        raise InvalidInput(f"column {field.name} does not fit {field.type}: {error}.") from None
+        raise InvalidInput(
+            f"column {field.name} does not fit {field.type}: {error}.",
+            next_step=f"cast it to {field.type}, or send what fits.",
+        ) from None
 
 
 def _storable(rows: pa.Table) -> pa.Table:
     """The same rows in types that Delta has; whatever would lose something is refused."""
     if len(set(rows.column_names)) != rows.num_columns:
-        raise InvalidInput("a column is there twice.")
+        raise InvalidInput("a column is there twice.", next_step="rename or drop one.")
     columns = {}
     for field in rows.schema:
         try:
             columns[field.name] = rows[field.name].cast(_storable_type(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InvalidInput(f"column {field.name} ({field.type}) cannot be kept: {error}.") from None
+            raise InvalidInput(
+                f"column {field.name} ({field.type}) cannot be kept: {error}.",
+                next_step="cast it to a plain type.",
+            ) from None
     return pa.table(columns)
 
 

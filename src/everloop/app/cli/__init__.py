@@ -48,20 +48,26 @@ def invoke(words: Sequence[str]) -> int:
     except EverloopError as error:
         return _complain(error, 1, otherwise=_otherwise(error, words))
     except click.Abort:
-        return _complain(EverloopError("stopped."), 130)
+        return _complain(EverloopError("stopped.", next_step="give the command again."), 130)
     except click.ClickException as error:
         return _complain(_usage(error), error.exit_code)
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(EverloopError(f"{where}{error.strerror or error}."), 1)
+        return _complain(
+            EverloopError(
+                f"{where}{error.strerror or error}.",
+                next_step="see that the path is right, and that it may be read and written.",
+            ),
+            1,
+        )
 
 
 def _complain(error: EverloopError, code: int, *, otherwise: str = "") -> int:
-    from everloop.app.output import complain
+    from everloop.app.output import print_error
 
-    complain(error if error.next_step else EverloopError(error.reason, next_step=otherwise))
+    print_error(error if error.next_step else EverloopError(error.reason, next_step=otherwise))
     return code
 
 

@@ -76,7 +76,7 @@ def run(
 ) -> Reply | int:
     """Run a pipeline now, to its end."""
     from everloop.app.output import Reply
-    from everloop.app.pages.progress import Progress
+    from everloop.app.pages.progress import ProgressDisplay
     from everloop.app.pages.runs import print_report
     from everloop.control.runs import failure, run_pipeline
     from everloop.project.opening import open_project
@@ -84,7 +84,7 @@ def run(
 
     with open_project(project) as opened:
         found = opened.declarations.pipeline(pipeline)
-        progress = Progress(printer, found)
+        progress = ProgressDisplay(printer, found)
         try:
             with progress:
                 report = run_pipeline(
@@ -125,12 +125,14 @@ def append(dataset: str, file: Path, key: str | None, project: Path) -> Reply:
 
 
 def _print_new(folder: Path, made: NewProject) -> None:
-    from everloop.app.output import say
+    from everloop.app.output import echo
 
-    say("made a project in ", (str(folder), "bold"), f": everything is in {made.module}.py; it runs as it is")
+    echo(
+        "made a project in ", (str(folder), "bold"), f": everything is in {made.module}.py; it runs as it is"
+    )
     go = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     for line in (*go, f"everloop run {made.pipeline}", "everloop up"):
-        say(f"  {line}")
+        echo(f"  {line}")
 
 
 def _params(pipeline: Pipeline, given: Sequence[str]) -> dict[str, Json]:
@@ -162,14 +164,14 @@ def _pins(given: Sequence[str]) -> dict[str, int]:
 
 
 def _interrupted(project: Project, run: Run) -> int:
-    from everloop.app.output import complain, short
+    from everloop.app.output import print_error, short
     from everloop.control.runs import get_run
 
     state = get_run(project.workspace, run.id).run.state.value
-    complain(
+    print_error(
         EverloopError(
             f"stopped by hand; run {short(run.id)} is {state}.",
-            next_step=f"everloop run {run.pipeline}; steps that were finished are not done again.",
+            next_step=f"`everloop run {run.pipeline}` does it again, without the steps that were finished.",
         )
     )
     return INTERRUPTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from everloop.app.output import STYLES, print_table, say, shortened
+from everloop.app.output import STYLES, echo, print_table, shortened
 from everloop.control.data import DatasetSummary, KeptOut, batch_name
 from everloop.records.data import Batch
 
@@ -34,9 +34,9 @@ def print_batch(batch: Batch) -> None:
     )
     said = f"  {batch_name(batch)}, {batch.rows:,} rows: "
     verdict = batch.verdict.value
-    say((batch.dataset, "bold"), said, (verdict, STYLES[verdict]), f", {kept}")
+    echo((batch.dataset, "bold"), said, (verdict, STYLES[verdict]), f", {kept}")
     for finding in batch.findings:
-        say(f"  {finding.message}")
+        echo(f"  {finding.message}")
 
 
 def print_kept_out(found: KeptOut) -> None:
@@ -44,10 +44,14 @@ def print_kept_out(found: KeptOut) -> None:
     batch = found.batch
     print_batch(batch)
     if found.file is not None:
-        say(f"{batch.rows:,} rows are in ", (found.file, "bold"))
+        echo(f"{batch.rows:,} rows are in ", (found.file, "bold"))
     elif found.rows:
         title = f"the first {len(found.rows)} of {batch.rows:,} rows"
-        print_table(title, list(found.rows[0]), [list(row.values()) for row in found.rows])
+        # A number of the data may be an identifier: it is shown as it came.
+        rows = [
+            [str(value) if isinstance(value, int) else value for value in row.values()] for row in found.rows
+        ]
+        print_table(title, list(found.rows[0]), rows)
 
 
 def _counts(summary: DatasetSummary) -> str:

@@ -8,14 +8,14 @@ from datetime import datetime
 from rich.text import Text
 from rich.tree import Tree
 
-from everloop.app.output import print_table, print_wide, shortened, told
+from everloop.app.output import describe_data, print_table, print_wide, shortened
 from everloop.metadata.lineage import Edge, Lineage
 from everloop.records.events import Event
 
 
 def print_events(found: Sequence[Event], *, empty: str, now: datetime) -> None:
     """A table of events, oldest first."""
-    rows = [(e.seq, e.time, e.short_type, shortened(e.subject), told(e.data)) for e in found]
+    rows = [(e.seq, e.time, e.short_type, shortened(e.subject), describe_data(e.data)) for e in found]
     print_table("events", ("#", "when, UTC", "type", "subject", "data"), rows, empty=empty, now=now)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from everloop.app.output import print_table, say, short, shortened
+from everloop.app.output import echo, print_table, short, shortened
 from everloop.control.models import Aliases, ModelsReport
+from everloop.evaluation.metric import METRICS
 from everloop.records.models import AliasMove, ModelVersion
 
 
 def print_models(found: ModelsReport, *, now: datetime) -> None:
     """A table of model versions with their aliases."""
-    rows = [_version_row(version, found.aliases[version.model]) for version in found.versions]
-    columns = ("version", "alias", "gate", "log loss", "AUC", "registered, UTC", "run")
+    measured = _measured(found.versions)
+    rows = [_version_row(version, found.aliases[version.model], measured) for version in found.versions]
+    columns = ("version", "alias", "gate", *measured.values(), "registered, UTC", "run")
     empty = "No models yet. A pipeline that calls register(…) makes them."
     print_table("models", columns, rows, empty=empty, now=now)
 
@@ -29,14 +32,23 @@ def print_history(found: ModelsReport, *, now: datetime) -> None:
 def print_move(move: AliasMove | None, wanted: str) -> None:
     """That the champion has moved, or has been where it was wanted."""
     if move is None:
-        say(f"{wanted} is champion already; nothing was changed.")
+        echo(f"{wanted} is champion already; nothing was changed.")
         return
     before = "nobody" if move.previous is None else f"{move.model}@{move.previous}"
-    say(f"champion of {move.model}: {before} → ", (f"{move.model}@{move.version}", "bold"))
+    echo(f"champion of {move.model}: {before} → ", (f"{move.model}@{move.version}", "bold"))
 
 
-def _version_row(version: ModelVersion, aliases: Aliases) -> tuple[object, ...]:
+def _measured(versions: Sequence[ModelVersion]) -> dict[str, str]:
+    """The metrics that get a column, each with its heading: those of everloop that are listed, and all of the user's."""
+    ours = {name: metric.heading for name, metric in METRICS.items() if metric.listed}
+    # What was measured with an interval is a metric; the numbers of champion and baselines have none.
+    known = [name for version in versions for name in version.metrics if f"{name}_low" in version.metrics]
+    own = {name: name.replace("_", " ") for name in known if name not in METRICS}
+    return {name: heading for name, heading in (ours | own).items() if name in known}
+
+
+def _version_row(version: ModelVersion, aliases: Aliases, measured: Iterable[str]) -> tuple[object, ...]:
     alias = ", ".join(name for name, number in aliases.items() if number == version.version)
     gate = "none" if version.gate is None else "passed" if version.passed else "refused"
-    log_loss, auc = version.metrics.get("log_loss"), version.metrics.get("auc")
-    return version.name, alias, gate, log_loss, auc, version.created_at, short(version.run_id)
+    numbers = (version.metrics.get(name) for name in measured)
+    return version.name, alias, gate, *numbers, version.created_at, short(version.run_id)

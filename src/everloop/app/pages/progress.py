@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from everloop.app.output import Printer, duration, say, short
+from everloop.app.output import Printer, duration, echo, short
 from everloop.app.pages.data import print_batch
 from everloop.control.runs import RunListener
 from everloop.pipelines.pipeline import Pipeline
@@ -21,7 +21,7 @@ from everloop.records.runs import Run, RunState, StepRun
 _MARKS = {RunState.COMPLETE: ("✓", "green"), RunState.FAIL: ("✗", "red"), RunState.ABORT: ("■", "yellow")}
 
 
-class Progress(RunListener):
+class ProgressDisplay(RunListener):
     """New batches, the run's name, and its steps as they begin and end."""
 
     def __init__(self, printer: Printer, pipeline: Pipeline) -> None:
@@ -51,7 +51,7 @@ class Progress(RunListener):
         """The run has its id; from here on there are steps to be seen."""
         self.run = run
         self._names = [node.name for node in self._nodes if run.register or node.registers is None]
-        self._printer.show(lambda: say((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}"))
+        self._printer.show(lambda: echo((run.pipeline, "bold"), f"  run {short(run.id)}  {run.reason}"))
         if self._live is not None:
             self._live.start()
 
@@ -61,7 +61,7 @@ class Progress(RunListener):
         if self._live is not None:
             self._live.update(self._picture())
         elif step.state is not RunState.RUNNING:
-            self._console.print(self._told(step), soft_wrap=True)
+            self._console.print(self._describe(step), soft_wrap=True)
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 1))
@@ -83,7 +83,7 @@ class Progress(RunListener):
             Text(_ending(step), style="red" if step.error else "dim"),
         )
 
-    def _told(self, step: StepRun) -> Text:
+    def _describe(self, step: StepRun) -> Text:
         mark, name, ending = self._line(step)
         name.pad_right(max(map(len, self._names)) - len(name))
         return Text(" ").join((mark, name, ending))

@@ -7,17 +7,18 @@ from datetime import datetime
 
 from everloop.app.output import (
     duration,
+    echo,
     moment,
     print_checks,
     print_facts,
     print_table,
     print_warnings,
-    say,
     short,
     shortened,
 )
 from everloop.control.runs import RunDetails, RunReport
 from everloop.pipelines.pipeline import Pipeline
+from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, ModelVersion
 from everloop.records.runs import Run, StepRun
 
@@ -46,9 +47,11 @@ def print_report(report: RunReport, pipeline: Pipeline) -> None:
     for version in report.versions:
         _print_verdict(version, _ROLES.get(report.roles.get(version.name, ""), ""))
     if not report.versions and any(node.registers for node in pipeline.graph.nodes):
-        say(_SAME if report.register else _EXPERIMENT)
+        for model, verdict in report.verdicts.items():
+            _print_answer(model, verdict)
+        echo(_SAME if report.register else _EXPERIMENT)
     print_warnings(report.warnings)
-    say(("complete", "green"), f" in {duration(report.run.seconds)}")
+    echo(("complete", "green"), f" in {duration(report.run.seconds)}")
 
 
 _ROLES = {"champion": " and is champion", CHALLENGER: " and is challenger; `everloop up` rolls it out"}
@@ -57,10 +60,16 @@ _EXPERIMENT = "this was an experiment, so nothing was registered; --register mak
 
 
 def _print_verdict(version: ModelVersion, role: str = "") -> None:
-    verdict = ("passed its gate", "green") if version.passed else ("was refused by its gate", "red")
-    say((version.name, "bold"), " ", verdict, role)
-    if version.gate is not None:
-        print_checks(version.gate)
+    if version.gate is None:
+        echo((version.name, "bold"), " has no gate to pass, so it cannot become champion")
+    else:
+        _print_answer(version.name, version.gate, role)
+
+
+def _print_answer(name: str, gate: CheckResult, role: str = "") -> None:
+    said = ("passed its gate", "green") if gate.passed else ("was refused by its gate", "red")
+    echo((name, "bold"), " ", said, role)
+    print_checks(gate)
 
 
 def _outcome(run: Run) -> str:
@@ -69,7 +78,7 @@ def _outcome(run: Run) -> str:
 
 
 def _print_head(run: Run) -> None:
-    say(("run ", "bold"), (run.id, "bold"), f" of {run.pipeline}: {run.state.value}")
+    echo(("run ", "bold"), (run.id, "bold"), f" of {run.pipeline}: {run.state.value}")
     models = [f"{p.alias} {'none' if p.version is None else f'{p.model}@{p.version}'}" for p in run.models]
     print_facts(
         {
@@ -78,6 +87,7 @@ def _print_head(run: Run) -> None:
             "when": f"{moment(run.requested_at)} UTC, took {duration(run.seconds)}",
             "params": ", ".join(f"{name}={value}" for name, value in run.params.items()),
             "data": ", ".join(f"{pin.dataset}@{pin.version} ({pin.rows:,} rows)" for pin in run.datasets),
+            "registers": "" if run.register else "nothing, it is an experiment",
             "models": ", ".join(models),
             "code": _code(run),
             "environment": _environment(run),

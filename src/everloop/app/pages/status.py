@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from everloop.app.output import moment, print_table, say, shortened
+from everloop.app.output import echo, moment, print_table, shortened
 from everloop.app.pages.data import print_datasets
 from everloop.app.pages.models import print_models
 from everloop.app.pages.runs import print_runs
@@ -17,7 +17,7 @@ def print_status(
     status: Status, models: ModelsReport, datasets: Sequence[DatasetSummary], *, begin: str
 ) -> None:
     """One page about everything."""
-    say((status.project, "bold"), f" at {moment(status.time)} UTC")
+    echo((status.project, "bold"), f" at {moment(status.time)} UTC")
     print_models(models, now=status.time)
     _print_endpoints(status)
     print_runs(status.runs, "last runs", begin=begin, now=status.time)

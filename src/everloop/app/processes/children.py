@@ -20,7 +20,7 @@ _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChildMessage:
     """A line of JSON that a child has written, or its end."""
 
     child: str
@@ -29,7 +29,7 @@ class Said:
     """Its exit code, once it has none but that to say."""
 
 
-Mail = queue.SimpleQueue[Said | None]
+Mail = queue.SimpleQueue[ChildMessage | None]
 """What the children say, in the order in which it came; None is a call to look up, which a signal may send, too."""
 
 
@@ -69,7 +69,7 @@ class Child:
         self._again_at, self._pause = now + pause, min(pause * 2, _LONGEST_PAUSE)
         return pause
 
-    def look(self, now: float) -> None:
+    def restart_if_due(self, now: float) -> None:
         """Start it again when it is time."""
         if self._process is None and now >= self._again_at:
             self.start()
@@ -99,8 +99,8 @@ class Child:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                self.mail.put(Said(self.name, json.loads(line)))
-        self.mail.put(Said(self.name, {}, ended=process.wait()))
+                self.mail.put(ChildMessage(self.name, json.loads(line)))
+        self.mail.put(ChildMessage(self.name, {}, ended=process.wait()))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everloop.app.output import Printer, Reply, say
+from everloop.app.output import Printer, Reply, echo
 from everloop.app.processes.stopping import stop_with_parent
 from everloop.control.runs import first_command
 from everloop.project.opening import Project, open_project
@@ -32,12 +32,14 @@ def run_server(
             printer.print(Reply(record, lambda: _print_ready(project, endpoint, url)))
 
         serve(project.workspace, endpoint.name, host or settings.host, chosen, on_ready=ready)
-    printer.show(lambda: say("stopped"))
+    printer.show(lambda: echo("stopped"))
 
 
 def _print_ready(project: Project, endpoint: Endpoint, url: str) -> None:
-    say("serving ", (endpoint.name, "bold"), f" at {url}  (Ctrl-C stops)")
+    echo("serving ", (endpoint.name, "bold"), f" at {url}  (Ctrl-C stops)")
     with project.workspace.database.read() as tx:
         champion = find_alias(tx, endpoint.model, CHAMPION)
     if champion is None:
-        say(("no champion yet, so it cannot answer; ", "yellow"), f"next: {first_command(project.workspace)}")
+        echo(
+            ("no champion yet, so it cannot answer; ", "yellow"), f"next: {first_command(project.workspace)}"
+        )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from everloop.app.output import Printer, Reply, complain, counted, err, print_event, print_warnings, say
-from everloop.app.processes.children import Child, Mail, Said, running
+from everloop.app.output import Printer, Reply, counted, echo, err, print_error, print_event, print_warnings
+from everloop.app.processes.children import Child, ChildMessage, Mail, running
 from everloop.app.processes.stopping import Stop, Stopped, stopping
 from everloop.errors import Conflict, EverloopError
 from everloop.loop.controller import Controller
@@ -53,7 +53,7 @@ def run_up(start: Path, printer: Printer) -> None:
         printer.print(Reply(record, lambda: _print_up(project)))
         with running(children):
             up.run(stop, project.settings.worker.poll_seconds)
-        printer.print(Reply({"type": "stopped"}, lambda: say("stopped")))
+        printer.print(Reply({"type": "stopped"}, lambda: echo("stopped")))
 
 
 @contextmanager
@@ -117,36 +117,41 @@ class _Up:
         """Until stopped."""
         while not stop.asked:
             for child in self.children.values():
-                child.look(time.monotonic())
+                child.restart_if_due(time.monotonic())
             try:
                 with stop.at_once():
-                    self._look()
+                    self._tick()
             except Stopped:  # a look that is cut short is like one that was never begun
                 return
             self._listen(stop, time.monotonic() + pause)
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         """One look of the controller. What goes wrong is told once, and tried again; it must not end the loop."""
         trouble = ""
         try:
             self.controller.tick()
-            self._tell_news()
+            self._print_new()
         except EverloopError as error:
             trouble = str(error)
             if trouble != self.trouble:
-                self._tell_trouble(error)
+                self._print_trouble(error)
         except Exception as error:  # noqa: BLE001 - a full disk or a database that restarts is over some day
             trouble = repr(error)
             if trouble != self.trouble:
-                self._tell_trouble(EverloopError(traceback.format_exc().rstrip()))
+                self._print_trouble(
+                    EverloopError(
+                        traceback.format_exc().rstrip(),
+                        next_step="the loop goes on, and tries it again; if it stays so, report these lines.",
+                    )
+                )
         if self.trouble and not trouble:
-            self.printer.print(Reply({"type": "over"}, lambda: say(("that is over", "green"), to=err)))
+            self.printer.print(Reply({"type": "over"}, lambda: echo(("that is over", "green"), to=err)))
         self.trouble = trouble
 
-    def _tell_news(self) -> None:
+    def _print_new(self) -> None:
         with self.workspace.database.read() as tx:
-            news = ledger.read(tx, after=self.seen)
-        for event in news:
+            new = ledger.read(tx, after=self.seen)
+        for event in new:
             self.seen = event.seq
             if event.short_type not in _QUIET:
                 self.printer.print(Reply(event, partial(print_event, event)))
@@ -155,29 +160,29 @@ class _Up:
         """Hear what the children say until it is time to look again."""
         while not stop.asked and (left := until - time.monotonic()) > 0:
             try:
-                said = self.mail.get(timeout=left)
+                sent = self.mail.get(timeout=left)
             except queue.Empty:
                 return
-            if said is None:
+            if sent is None:
                 return
-            self._hear(said)
+            self._handle(sent)
 
-    def _hear(self, said: Said) -> None:
-        child = self.children[said.child]
-        if said.ended is None:
+    def _handle(self, sent: ChildMessage) -> None:
+        child = self.children[sent.child]
+        if sent.ended is None:
             child.proven = True
-            if said.message["type"] in _TOLD:
-                self.printer.print(Reply(said.message, partial(_TOLD[said.message["type"]], said.message)))
+            if sent.message["type"] in _PRINTED:
+                self.printer.print(Reply(sent.message, partial(_PRINTED[sent.message["type"]], sent.message)))
         elif not child.proven:
-            raise Conflict(f"the {said.child} could not start.", next_step="see its reason above.")
+            raise Conflict(f"the {sent.child} could not start.", next_step="see its reason above.")
         else:
             pause = child.fell(time.monotonic())
-            fell = f"the {said.child} ended with code {said.ended}; it is started again in {pause:g} s."
-            self._tell_trouble(EverloopError(fell))
+            fell = f"the {sent.child} ended with code {sent.ended}; it is started again in {pause:g} s."
+            self._print_trouble(EverloopError(fell, next_step="see its reason above."))
 
-    def _tell_trouble(self, error: EverloopError) -> None:
+    def _print_trouble(self, error: EverloopError) -> None:
         record = {"type": "trouble", "reason": error.reason, "next_step": error.next_step}
-        self.printer.print(Reply(record, lambda: complain(error)))
+        self.printer.print(Reply(record, lambda: print_error(error)))
 
 
 def _print_up(project: Project) -> None:
@@ -188,20 +193,20 @@ def _print_up(project: Project) -> None:
         counted(declared.monitors, "monitor"),
         counted([rule for triggers in declared.triggers for rule in triggers.rules], "trigger"),
     ]
-    say((project.settings.module, "bold"), f" is up: {', '.join(parts)}  (Ctrl-C stops)")
+    echo((project.settings.module, "bold"), f" is up: {', '.join(parts)}  (Ctrl-C stops)")
     print_warnings(declared.warnings())
 
 
 def _print_serving(message: Mapping[str, object]) -> None:
-    say("serving ", (str(message["endpoint"]), "bold"), f" at {message['url']}")
+    echo("serving ", (str(message["endpoint"]), "bold"), f" at {message['url']}")
 
 
 def _print_reloading(_message: Mapping[str, object]) -> None:
-    say("the project's code has changed, and the worker starts again with it; ", to=err)
-    say("stop and start `everloop up` for changed triggers, monitors and endpoints", to=err)
+    echo("the project's code has changed, and the worker starts again with it; ", to=err)
+    echo("stop and start `everloop up` for changed triggers, monitors and endpoints", to=err)
 
 
-_TOLD: Mapping[str, Callable[[Mapping[str, object]], None]] = {
+_PRINTED: Mapping[str, Callable[[Mapping[str, object]], None]] = {
     "serving": _print_serving,
     "reloading": _print_reloading,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everloop.app.output import Printer, Reply, complain, duration, say, short
+from everloop.app.output import Printer, Reply, duration, echo, print_error, short
 from everloop.app.processes.stopping import StartAnew, Stop, Stopped, stop_with_parent, stopping
 from everloop.errors import EverloopError
 from everloop.metadata.provenance import sources_digest
@@ -27,13 +27,13 @@ def run_worker(start: Path, printer: Printer, *, once: bool, with_parent: bool) 
             changed = _take_runs(project, worker, stop, printer, once=once)
         except Stopped:
             changed = False
-            complain(
+            print_error(
                 EverloopError("stopped in the middle of a run.", next_step="the next worker goes on with it.")
             )
         finally:
             worker.close()
         if not (once or changed):
-            printer.show(lambda: say("stopped"))
+            printer.show(lambda: echo("stopped"))
     if changed:
         _start_anew(root, printer, once=once, with_parent=with_parent)
 
@@ -62,18 +62,18 @@ def _take_one(worker: Worker, stop: Stop) -> Run | None:
 
 
 def _print_beginning(module: str) -> None:
-    say("taking runs of ", (module, "bold"), "  (Ctrl-C stops)")
+    echo("taking runs of ", (module, "bold"), "  (Ctrl-C stops)")
 
 
 def _report(run: Run, printer: Printer) -> None:
-    told = run.error or duration(run.seconds)
-    line = f"run {short(run.id)} of {run.pipeline} ({run.trigger}): {run.state.value}, {told}"
-    printer.print(Reply({"type": "run", "run": run}, lambda: say(line)))
+    text = run.error or duration(run.seconds)
+    line = f"run {short(run.id)} of {run.pipeline} ({run.trigger}): {run.state.value}, {text}"
+    printer.print(Reply({"type": "run", "run": run}, lambda: echo(line)))
 
 
 def _start_anew(root: Path, printer: Printer, *, once: bool, with_parent: bool) -> None:
     """Become a fresh process: a run must not be recorded with code that is not what ran."""
-    told = "the project's code has changed; starting again with it"
-    printer.print(Reply({"type": "reloading"}, lambda: say(told)))
+    text = "the project's code has changed; starting again with it"
+    printer.print(Reply({"type": "reloading"}, lambda: echo(text)))
     wanted = {"--json": printer.for_programs, "--once": once, "--with-parent": with_parent}
     raise StartAnew(["worker", "--project", str(root), *(flag for flag, on in wanted.items() if on)])

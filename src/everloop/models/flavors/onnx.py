@@ -51,9 +51,9 @@ _ONNX_DTYPES = {"tensor(double)": np.float64, "tensor(float)": np.float32}
 def _only_input(session: Any) -> Any:
     sources = session.get_inputs()
     if len(sources) != 1 or sources[0].type not in _ONNX_DTYPES:
-        told = ", ".join(f"{source.name} {source.type}" for source in sources)
+        names = ", ".join(f"{source.name} {source.type}" for source in sources)
         raise Unsupported(
-            f"the ONNX model takes {told}; everloop gives it one matrix of float or double.",
+            f"the ONNX model takes {names}; everloop gives it one matrix of float or double.",
             next_step="convert it with one input of shape (rows, columns).",
         )
     return sources[0]
@@ -89,7 +89,7 @@ def _need(package: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError:
-        raise Unsupported(f"ONNX models need {package}.", next_step="pip install 'everloop[onnx]'.") from None
+        raise Unsupported(f"ONNX models need {package}.", next_step="pip install 'everloop[onnx]'") from None
 
 
 ONNX = Flavor(

@@ -40,7 +40,10 @@ def _called(node: StepNode, inputs: Inputs) -> object:
             raise  # an answer; asking again gives the same one
         except SystemExit as error:
             # It would end the worker with the run still open, and the next worker likewise.
-            raise EverloopError(f"the step asked its process to exit with {error.code!r}.") from error
+            raise EverloopError(
+                f"the step asked its process to exit with {error.code!r}.",
+                next_step="let the step return, or raise an error that says what went wrong.",
+            ) from error
         except Exception as error:
             if left == 0:
                 raise
