@@ -19,6 +19,7 @@ from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Traffic, 
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
+from everloop.storage.codec import storable_text
 
 _logger = logging.getLogger(__name__)
 _NEUTRAL: Mapping[str, Scalar] = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
@@ -252,7 +253,8 @@ class DataPlane:
         seconds = self._timer() - started
         if error is None:
             return _Score(values, Outcome.ANSWERED, None, seconds)
-        return _Score({}, outcome, _storable(error), seconds)
+        # An exception's message may quote megabytes.
+        return _Score({}, outcome, storable_text(error[:500]), seconds)
 
     def _record(self, inference: _Inference, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
         request = inference.request
@@ -346,8 +348,3 @@ def _warm(revision: Revision) -> None:
         revision.scorer.infer(row)
     except Exception as error:  # noqa: BLE001 - a made-up row may mean nothing to a model that answers real ones
         _logger.info("%s@%d does not answer a neutral row: %s", revision.model, revision.version, error)
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL takes no NUL in text, and an exception's message may quote megabytes.
-    return text.replace("\x00", "\\x00")[:500]
