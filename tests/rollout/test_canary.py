@@ -166,6 +166,8 @@ def test_all_at_once_is_over_as_it_begins() -> None:
         lambda: Canary(steps=(50, 50)),
         lambda: Canary(steps=(50, 20)),
         lambda: Canary(steps=(50, 100)),
+        lambda: Canary(steps=(20.5, 50)),  # type: ignore[arg-type]
+        lambda: Canary(steps=(True, 50)),
         lambda: Canary(min_requests=0),
         lambda: Canary(max_duration=timedelta(days=0)),
         lambda: Canary(max_duration=-timedelta(days=1)),
