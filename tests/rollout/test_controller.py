@@ -470,3 +470,17 @@ def test_a_metric_of_the_users_own_weighs_a_rollout_and_ends_it_when_it_breaks(
     parts = (verdict.because, *(part.because for part in verdict.parts))
     assert any(told in because for because in parts)
     assert scene.aliases() == (2 if state == "promoted" else 1, None)
+
+
+def test_answers_of_the_model_that_the_endpoint_named_before_are_no_evidence(rolling: Scene) -> None:
+    """A server that has not followed yet still answers with it, and its versions have the same numbers."""
+    rollout, now = rolling.rollout(), rolling.now
+    rows = [
+        prediction(f"{model}-{n}", time=now, version=2, model=model, arm=Arm.CANARY, share=20)
+        for model in ("late", "other")
+        for n in range(3)
+    ]
+    log(rolling.workspace, rows)
+    with rolling.workspace.database.read() as tx:
+        seen = gather(tx, rollout, None)
+    assert [request.request_id for request in seen.outcomes] == ["late-0", "late-1", "late-2"]
