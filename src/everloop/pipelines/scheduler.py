@@ -114,7 +114,8 @@ class Scheduler:
                 step = made  # what was found is kept with the refusal
                 raise result.refusal
             ended = self._end(made, result, started)
-        except BaseException as error:
+        except (Exception, KeyboardInterrupt) as error:
+            # Anything else ends this process and not the step, which stays open as after a kill.
             self._fail(step, error, started)
             raise
         # Outside the block: what is committed is true, whatever goes wrong in telling of it.
