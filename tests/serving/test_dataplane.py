@@ -281,7 +281,7 @@ def test_what_is_loaded_is_not_loaded_again(bench: Bench) -> None:
     bench.plane.apply(replace(ON_TRIAL, generation=3, split=TrafficSplit(stable=20, canary=80)))
     bench.plane.apply(replace(TRAFFIC, generation=4, stable=2))
     assert bench.loads == [1, 2]
-    assert bench.plane.plan is not None and list(bench.plane.plan.revisions) == [2]
+    assert bench.plane.loaded is not None and list(bench.plane.loaded.revisions) == [2]
 
 
 def test_what_cannot_be_loaded_leaves_the_old_plan_in_place(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from everloop.data import datasets, files
-from everloop.data.datasets import dataset_names, find_latest, get_latest, get_pin
+from everloop.data.datasets import find_latest, get_latest, get_pin, list_dataset_names
 from everloop.errors import NotFound
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -115,7 +115,7 @@ def _summary(tx: Connection, name: str) -> DatasetSummary:
 
 
 def _names(workspace: Workspace, tx: Connection) -> list[str]:
-    return list(dict.fromkeys([*dataset_names(tx), *declared(workspace.settings.root, "dataset")]))
+    return list(dict.fromkeys([*list_dataset_names(tx), *declared(workspace.settings.root, "dataset")]))
 
 
 def _check_name(workspace: Workspace, tx: Connection, dataset: str) -> None:

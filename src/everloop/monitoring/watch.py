@@ -18,7 +18,7 @@ from everloop.monitoring.drift import Alarm, drift
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance, reference
-from everloop.monitoring.reference import evaluated_rows, find_evaluation, training_profile
+from everloop.monitoring.reference import find_evaluated_rows, find_evaluation, find_training_profile
 from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
@@ -150,7 +150,7 @@ def _performance(
         metric,
         offline(version, metric.name),
         _digest(tx, workspace, version, metric),
-        lambda: evaluated_rows(tx, workspace, version),
+        lambda: find_evaluated_rows(tx, workspace, version),
     )
     answer = decayed(
         then,
@@ -196,11 +196,11 @@ def measure(rows: list[Labelled], *, predictions: int, metrics: Iterable[Metric]
 def _drift(
     tx: Connection, workspace: Workspace, monitor: DriftMonitor, version: ModelVersion, rows: list[Labelled]
 ) -> tuple[str, JsonObject]:
-    asked = _asked_alike(tx, version, rows)
+    asked = _comparable_inputs(tx, version, rows)
     if len(asked) < monitor.min_requests:
         because = f"only {len(asked)} requests, {monitor.min_requests} are asked for"
         return UNKNOWN, {"version": version.name, "because": because}
-    trained = training_profile(tx, workspace, version)
+    trained = find_training_profile(tx, workspace, version)
     if trained is None:
         because = "no step of the run that made it read a table with all of its inputs"
         return UNKNOWN, {"version": version.name, "because": because}
@@ -216,7 +216,9 @@ def _drift(
     return ALARM if answer.alarm else OK, result
 
 
-def _asked_alike(tx: Connection, version: ModelVersion, rows: list[Labelled]) -> list[Mapping[str, Scalar]]:
+def _comparable_inputs(
+    tx: Connection, version: ModelVersion, rows: list[Labelled]
+) -> list[Mapping[str, Scalar]]:
     """Inputs of the requests that this version could have answered, also those that an earlier champion did."""
     kinds = {row.prediction.version for row in rows}
     alike = {number for number in kinds if _kinds(get_version(tx, version.model, number)) == _kinds(version)}
