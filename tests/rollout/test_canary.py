@@ -32,7 +32,7 @@ def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) ->
     def weigh(evidence: Evidence) -> Judgement:
         verdict = say(evidence)
         result = CheckResult(name="told", passed=verdict is PASS, because=f"told to say {verdict}")
-        return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.outcomes)})
+        return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.requests)})
 
     return Judge("told", ("told",), weigh, metric)
 

@@ -117,10 +117,10 @@ class Canary:
 
     def seen(self, step: int, evidence: Evidence) -> int:
         """How many requests of that step the judge can use."""
-        return sum(self._counts(outcome, self.steps[step]) for outcome in evidence.outcomes)
+        return sum(self._counts(request, self.steps[step]) for request in evidence.requests)
 
-    def _counts(self, outcome: ScoredRequest, percent: int) -> bool:
-        return outcome.canary_percent == percent and (self.judge.metric is None or outcome.paired)
+    def _counts(self, request: ScoredRequest, percent: int) -> bool:
+        return request.canary_percent == percent and (self.judge.metric is None or request.paired)
 
     def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
         """The same plan as a conversation: it yields the split to try and receives what was observed."""

@@ -83,7 +83,7 @@ def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     known.sort(key=lambda row: row.prediction.id)
     costs = _costs(known, metric)
     groups = (list(group) for _, group in groupby(known, key=lambda row: row.prediction.id))
-    return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, costs)) is not None))
+    return Evidence(tuple(request for group in groups if (request := _request(group, costs)) is not None))
 
 
 def _belongs(row: Labelled, rollout: Rollout) -> bool:
@@ -92,7 +92,7 @@ def _belongs(row: Labelled, rollout: Rollout) -> bool:
     return same_model and row.prediction.version in (rollout.canary, rollout.stable)
 
 
-def _outcome(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
+def _request(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:
