@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
 
 from everloop.data.profile import profile
 from everloop.errors import EverloopError
@@ -81,8 +82,10 @@ def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetim
     version = get_version(tx, monitor.model, champion)
     try:
         verdict, result = _judge(tx, workspace, monitor, version, rows)
-    except (EverloopError, pa.ArrowException) as error:
-        because = error.reason if isinstance(error, EverloopError) else str(error)
+    except SQLAlchemyError:
+        raise  # the database's trouble says nothing of the monitor, and passes
+    except Exception as error:  # noqa: BLE001 - a model or a library may raise anything, and the answer is that it is not known
+        because = error.reason if isinstance(error, EverloopError) else repr(error)
         verdict, result = UNKNOWN, {"version": version.name, "because": f"cannot be evaluated: {because}"}
     return MonitorWindow(
         monitor=monitor.name,
@@ -124,7 +127,7 @@ def champions_rows(rows: list[Labelled]) -> list[Labelled]:
     return list(chosen.values())
 
 
-def offline(version: ModelVersion, metric: str) -> Estimate | None:
+def find_offline_estimate(version: ModelVersion, metric: str) -> Estimate | None:
     """A version's metric as its gate saw it, with the interval; None when its run did not measure it."""
     names = (metric, f"{metric}_low", f"{metric}_high")
     if not all(name in version.metrics for name in names):
@@ -148,7 +151,7 @@ def _performance(
     enough = live.labels >= monitor.min_labels
     then = reference(
         metric,
-        offline(version, metric.name),
+        find_offline_estimate(version, metric.name),
         _digest(tx, workspace, version, metric),
         lambda: find_evaluated_rows(tx, workspace, version),
     )
