@@ -5,7 +5,7 @@
 ...     ev.Canary(steps=[50, 20])
 ... except ev.errors.InvalidInput as error:
 ...     print(error.reason, "|", error.next_step)
-a canary cannot take the steps [50, 20]. | name rising percentages between 1 and 99, for example steps=(20, 50).
+a canary cannot take the steps [50, 20]. | name rising whole percentages between 1 and 99, for example steps=(20, 50).
 """
 
 

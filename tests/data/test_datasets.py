@@ -15,12 +15,12 @@ import pytest
 
 from everloop.data.datasets import (
     append,
-    dataset_names,
     find_latest,
     get_latest,
     get_pin,
     is_settled,
     list_batches,
+    list_dataset_names,
     read_kept_out,
 )
 from everloop.errors import InvalidInput, NotFound
@@ -65,7 +65,7 @@ def test_a_sound_batch_becomes_the_next_version(workspace: Workspace, weather: R
     assert told(workspace) == ["data.arrived", "data.arrived"]
     with workspace.database.read() as tx:
         assert (get_latest(tx, "weather").version, get_latest(tx, "weather").rows) == (1, 800)
-        assert dataset_names(tx) == ["weather"]
+        assert list_dataset_names(tx) == ["weather"]
     assert batches(workspace) == {"jan": first, "feb": second}
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from everloop.data.datasets import list_batches
-from everloop.data.files import append_file, collect, read_file
+from everloop.data.files import append_file, collect, read_file, write_file
 from everloop.errors import InvalidInput, ProjectError
 from everloop.records.data import DataVerdict
 from everloop.records.datasets import Dataset
@@ -137,3 +137,13 @@ def test_a_text_file_whose_numbers_happen_to_be_whole_is_of_the_datasets_type(
     ]
     pq.write_table(pa.table({"id": [7, 8, 9], "price": [6, 5, 4]}), tmp_path / "three.parquet")
     assert append_file(workspace, prices, tmp_path / "three.parquet").verdict is DataVerdict.STOP
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What was there stays when the rows do not fit, and nothing is left beside it."""
+    path = tmp_path / "august.csv"
+    write_file(pa.table({"n": [1]}), path)
+    with pytest.raises(InvalidInput, match="cannot hold these rows"):
+        write_file(pa.table({"n": [[1, 2]]}), path)
+    assert read_file(path).to_pylist() == [{"n": 1}]
+    assert list(tmp_path.iterdir()) == [path]

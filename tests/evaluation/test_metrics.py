@@ -129,3 +129,10 @@ def test_what_is_no_probability_or_no_label_is_refused(
     """A metric of nonsense would be a number, so nonsense is refused by name."""
     with pytest.raises(InvalidInput, match=why):
         evaluate_metrics(scores, labels)
+
+
+def test_what_is_no_number_is_refused() -> None:
+    """In a sentence, so that a monitor over such answers says that it cannot tell."""
+    for scores, labels in ((["a"], [1]), ([0.5], [None]), ([[0.1], [0.2, 0.3]], [0, 1])):
+        with pytest.raises(InvalidInput):
+            binary(scores, labels)  # type: ignore[arg-type]

@@ -554,6 +554,17 @@ def test_a_part_that_cannot_be_done_keeps_no_other_from_its_turn(scene: Scene) -
         assert find_traffic(tx, "late") is not None
 
 
+def test_a_fault_of_one_part_keeps_no_other_from_its_turn(scene: Scene) -> None:
+    """What no user could mend is raised with its traceback, and after the rollouts have been looked at."""
+    controller = replace(scene.controller(on_drift(inputs)), datasets=[None])  # type: ignore[list-item]
+    by_drift(scene)
+    with pytest.raises(AttributeError, match="files"):
+        controller.tick()
+    assert len(scene.runs()) == 2
+    with scene.workspace.database.read() as tx:
+        assert find_traffic(tx, "late") is not None
+
+
 def test_a_controller_that_could_not_do_its_work_is_not_made(scene: Scene) -> None:
     """Triggers of a pipeline that is not there, two sets for one pipeline, and data that the pipeline does not read."""
     twice = Triggers(main, on_drift(inputs)), Triggers(main, on_decay(performance))

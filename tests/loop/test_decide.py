@@ -12,11 +12,20 @@ from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
 from everloop.loop.decisions import Decision, Decisions, Firing, Situation, decide
-from everloop.loop.triggers import Budget, MonitorTrigger, Triggers, on_new_data, on_schedule
-from everloop.monitoring.monitors import Monitor
+from everloop.loop.triggers import (
+    Budget,
+    MonitorTrigger,
+    Triggers,
+    on_decay,
+    on_drift,
+    on_new_data,
+    on_schedule,
+)
+from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.pipelines.pipeline import pipeline
 from everloop.pipelines.steps import step
 from everloop.records.datasets import Dataset
+from everloop.rollout.endpoint import Endpoint
 
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -160,3 +169,17 @@ def test_triggers_that_cannot_work_are_refused() -> None:
         Triggers(asks)
     with pytest.raises(InvalidInput, match="longer than 80 letters"):
         Triggers(main, on_schedule(f"0 6 {','.join(str(n) for n in range(1, 31))} * *"))
+
+
+def test_what_is_no_trigger_is_refused() -> None:
+    """A declaration that has a name is none yet, and a monitor of the other kind would never ring."""
+    endpoint = Endpoint("late", model="late")
+    decay, drift = PerformanceMonitor("decay", endpoint, worse_by=0.1), DriftMonitor("drift", endpoint)
+    with pytest.raises(InvalidInput, match="is no trigger"):
+        Triggers(main, Dataset("rows", keys="id", event_time=None))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="is no budget"):
+        Triggers(main, budget=3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="takes a PerformanceMonitor"):
+        on_decay(drift)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="takes a DriftMonitor"):
+        on_drift(decay)  # type: ignore[arg-type]

@@ -322,3 +322,10 @@ def test_a_param_that_json_cannot_hold_is_refused(workspace: Workspace) -> None:
     with pytest.raises((TypeError, StatementError)):
         request(workspace, bad=object())  # type: ignore[arg-type]
     assert told(workspace) == []
+
+
+def test_an_id_may_be_written_in_capitals(workspace: Workspace) -> None:
+    """On every database, also when only a part of it is given."""
+    one = request(workspace, "one")
+    with workspace.database.read() as tx:
+        assert get_run(tx, one.id.upper()) == get_run(tx, one.id[-12:].upper()) == one

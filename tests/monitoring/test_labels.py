@@ -142,3 +142,12 @@ class TestLabels:
         """Nobody could be judged by it."""
         with pytest.raises(InvalidInput, match="a label of inf is no label"):
             label("p", float("inf"))
+
+
+def test_a_number_is_one_label_however_it_is_written() -> None:
+    """A judge and a monitor read the same of 1, 1.0 and True; a NaN is no label, wherever it stands."""
+    assert all(type(label("p", value).value) is float for value in (1, 1.0, True))
+    assert label("p", [1, ["a", True]]).value == [1.0, ["a", 1.0]]
+    for value in (float("nan"), float("inf"), [0.5, float("nan")]):
+        with pytest.raises(InvalidInput, match="is no label"):
+            label("p", value)

@@ -374,3 +374,14 @@ def test_monitors_that_could_never_tell_anything_are_refused() -> None:
         with pytest.raises(InvalidInput, match="monitor"):
             make()
     assert DriftMonitor("a", endpoint, ignore="temp", alarm_on="dewp").ignore == ("temp",)
+
+
+def test_inputs_that_nothing_can_read_are_told_of_and_hurt_nobody(scene: Scene) -> None:
+    """Whatever a library raises over them, the verdict is unknown, with the reason."""
+    whole = replace(SIGNATURE, inputs=(Field(name="x", datatype=Datatype.INT64),))
+    trained_on(scene, pa.table({"x": range(1_000)}), signature=whole)
+    scene.ask("a", [{"x": 2**64 - 1}] * 150, version=2)
+    scene.now += WEEK
+    window = scene.evaluate_window(drifting)
+    assert window is not None and window.verdict == "unknown"
+    assert str(window.result["because"]).startswith("cannot be evaluated: OverflowError")

@@ -190,6 +190,27 @@ def main() -> None:
     assert project.steps(first)["stateful"].outputs != project.steps(second)["stateful"].outputs
 
 
+def test_a_name_that_holds_nothing_yet_turns_caching_off(project: Project) -> None:
+    """The step runs, as it does outside of a pipeline, as long as it does not need the name."""
+    project.write("""
+def made():
+    @step
+    def careful(n: int) -> int:
+        return n if n else missing
+    if False:
+        missing = 0
+    return careful
+
+careful = made()
+
+@pipeline
+def main() -> None:
+    careful(1)
+""")
+    assert [project.run().state for _ in range(2)] == [RunState.COMPLETE] * 2
+    assert cached(project, project.run()) == []
+
+
 def test_a_function_that_no_digest_covers_is_not_cached(project: Project) -> None:
     """One that was typed into a notebook, say, can change without any file of the project changing."""
     module = project.write("@pipeline\ndef main() -> None:\n    typed(1)\n")

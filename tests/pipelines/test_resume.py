@@ -189,3 +189,33 @@ def main() -> None:
     worker.close()
     assert project.steps(asked)["lose"].state is RunState.RUNNING
     assert project.look_up(asked).state is RunState.RUNNING
+
+
+def test_a_worker_that_is_stopped_in_a_step_leaves_it_open(project: Project) -> None:
+    """Nothing has failed: no event says so, and the next worker does the step anew."""
+    project.write("""
+class Stopped(BaseException):
+    pass
+
+@step
+def train() -> int:
+    called("train")
+    if times("train") == 1:
+        raise Stopped
+    return 1
+
+@pipeline
+def main() -> None:
+    train()
+""")
+    asked = project.ask()
+    worker = project.worker()
+    with pytest.raises(BaseException, match=r"^$") as stopped:
+        worker.run_next()
+    worker.close()
+    assert type(stopped.value).__name__ == "Stopped"
+    assert project.steps(asked)["train"].state is RunState.RUNNING
+    run = take(project)
+    assert (run.id, run.state, run.resumed) == (asked.id, RunState.COMPLETE, 1)
+    with project.workspace.database.read() as tx:
+        assert ledger.read(tx, types=["step.failed"]) == []

@@ -32,7 +32,7 @@ def _saying(say: Callable[[Evidence], Verdict], metric: Metric | None = None) ->
     def weigh(evidence: Evidence) -> Judgement:
         verdict = say(evidence)
         result = CheckResult(name="told", passed=verdict is PASS, because=f"told to say {verdict}")
-        return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.outcomes)})
+        return Judgement(verdict=verdict, result=result, numbers={"seen": len(evidence.requests)})
 
     return Judge("told", ("told",), weigh, metric)
 
@@ -166,6 +166,8 @@ def test_all_at_once_is_over_as_it_begins() -> None:
         lambda: Canary(steps=(50, 50)),
         lambda: Canary(steps=(50, 20)),
         lambda: Canary(steps=(50, 100)),
+        lambda: Canary(steps=(20.5, 50)),  # type: ignore[arg-type]
+        lambda: Canary(steps=(True, 50)),
         lambda: Canary(min_requests=0),
         lambda: Canary(max_duration=timedelta(days=0)),
         lambda: Canary(max_duration=-timedelta(days=1)),

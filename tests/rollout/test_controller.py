@@ -40,7 +40,7 @@ _fresh = count()
 
 def _count(evidence: Evidence) -> Judgement:
     """Fail at the first failure, pass from ten requests on."""
-    outcomes = evidence.outcomes
+    outcomes = evidence.requests
     failed = sum(outcome.failed for outcome in outcomes)
     verdict = Verdict.FAIL if failed else Verdict.PASS if len(outcomes) >= 10 else Verdict.MARGINAL
     because = f"{failed} of {len(outcomes)} failed"
@@ -355,7 +355,7 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
     with rolling.workspace.database.read() as tx:
         evidence = gather(tx, rolling.rollout(), METRICS["brier"])
         blind = gather(tx, rolling.rollout(), None)
-    found = {o.request_id: (o.arm.value, o.share, o.failed, o.loss, o.other_loss) for o in evidence.outcomes}
+    found = {o.request_id: (o.arm.value, o.share, o.failed, o.loss, o.other_loss) for o in evidence.requests}
     assert found == {
         "stable": ("stable", 80, False, pytest.approx(0.01), pytest.approx(0.16)),
         "canary": ("canary", 20, False, pytest.approx(0.04), pytest.approx(0.09)),
@@ -363,8 +363,8 @@ def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
         "alone": ("stable", 80, False, pytest.approx(0.81), None),
         "unlabelled": ("canary", 20, False, None, None),
     }
-    assert next(o.unit for o in evidence.outcomes if o.request_id == "canary") == "u"
-    assert {(o.loss, o.other_loss) for o in blind.outcomes} == {(None, None)}
+    assert next(o.unit for o in evidence.requests if o.request_id == "canary") == "u"
+    assert {(o.loss, o.other_loss) for o in blind.requests} == {(None, None)}
 
 
 @pytest.mark.parametrize("dated", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
@@ -384,7 +384,7 @@ def test_what_arrived_before_the_rollout_is_no_part_of_it(rolling: Scene) -> Non
     row = prediction("old", time=rolling.now + DAY, version=1, share=80, failed=True, output=None)
     log(rolling.workspace, [replace(row, arrived_at=rolling.now - DAY)])
     with rolling.workspace.database.read() as tx:
-        assert gather(tx, rolling.rollout(), None).outcomes == ()
+        assert gather(tx, rolling.rollout(), None).requests == ()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -470,3 +470,17 @@ def test_a_metric_of_the_users_own_weighs_a_rollout_and_ends_it_when_it_breaks(
     parts = (verdict.because, *(part.because for part in verdict.parts))
     assert any(told in because for because in parts)
     assert scene.aliases() == (2 if state == "promoted" else 1, None)
+
+
+def test_answers_of_the_model_that_the_endpoint_named_before_are_no_evidence(rolling: Scene) -> None:
+    """A server that has not followed yet still answers with it, and its versions have the same numbers."""
+    rollout, now = rolling.rollout(), rolling.now
+    rows = [
+        prediction(f"{model}-{n}", time=now, version=2, model=model, arm=Arm.CANARY, share=20)
+        for model in ("late", "other")
+        for n in range(3)
+    ]
+    log(rolling.workspace, rows)
+    with rolling.workspace.database.read() as tx:
+        seen = gather(tx, rollout, None)
+    assert [request.request_id for request in seen.requests] == ["late-0", "late-1", "late-2"]

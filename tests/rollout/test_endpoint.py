@@ -25,3 +25,9 @@ def test_a_model_whose_name_is_none_for_an_endpoint_says_one_that_is(model: str,
         Endpoint(model=model)
     assert f'Endpoint("{name}", model=…)' in error.value.next_step
     assert Endpoint(name, model=model).model == model
+
+
+def test_what_is_no_plan_is_refused() -> None:
+    """At once, and not when the first challenger comes."""
+    with pytest.raises(InvalidInput, match="is no plan"):
+        Endpoint(model="churn", rollout="canary")  # type: ignore[arg-type]

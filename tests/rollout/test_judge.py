@@ -310,7 +310,7 @@ def test_of_two_judges_the_worse_is_heard(left: Verdict, right: Verdict) -> None
 
 def test_a_judge_that_breaks_says_fail() -> None:
     """A judge that cannot be evaluated does not let a canary through, joined or alone."""
-    broken = Judge("broken", ("broken",), lambda evidence: weigh_pairs(list(evidence.outcomes), 0.01, 0.01))
+    broken = Judge("broken", ("broken",), lambda evidence: weigh_pairs(list(evidence.requests), 0.01, 0.01))
     unpaired = Evidence((outcome(1, Arm.CANARY, 50),))
     assert broken(unpaired).verdict is FAIL
     assert (_says(PASS, "a") & broken)(unpaired).result.because.startswith(

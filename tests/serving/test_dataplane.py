@@ -173,7 +173,7 @@ def test_the_arm_is_the_unit_s_own_and_its_share_is_kept(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (Always(raises=ValueError("no\x00such tree")), r"ValueError: no\x00such tree"),
+        (Always(raises=ValueError("no\x00such tree")), "ValueError: no?such tree"),
         (Always(answer=float("nan")), "answered [nan] to 1 rows; expected as many finite numbers"),
         (Always(answer=float("inf")), "answered [inf] to 1 rows"),
         (Always(rows=3), "answered [0.5, 0.5, 0.5] to 1 rows"),
@@ -281,7 +281,7 @@ def test_what_is_loaded_is_not_loaded_again(bench: Bench) -> None:
     bench.plane.apply(replace(ON_TRIAL, generation=3, split=TrafficSplit(stable=20, canary=80)))
     bench.plane.apply(replace(TRAFFIC, generation=4, stable=2))
     assert bench.loads == [1, 2]
-    assert bench.plane.plan is not None and list(bench.plane.plan.revisions) == [2]
+    assert bench.plane.loaded is not None and list(bench.plane.loaded.revisions) == [2]
 
 
 def test_what_cannot_be_loaded_leaves_the_old_plan_in_place(bench: Bench) -> None:
@@ -389,3 +389,14 @@ def test_one_wrong_number_among_many_is_no_answer(bench: Bench) -> None:
         bench.plane.infer(bench.request())
     (row,) = bench.logged()
     assert (row.outcome, row.outputs) == (Outcome.FAILED, None)
+
+
+def test_an_error_that_no_database_could_keep_is_kept_readable(bench: Bench) -> None:
+    """A model's message may quote anything: NUL, half a character, megabytes; the row is in the log all the same."""
+    bench.models[1] = Always(raises=ValueError("\x00\udc80" + "x" * 10_000))
+    bench.plane.apply(TRAFFIC)
+    with pytest.raises(ModelFailed):
+        bench.plane.infer(bench.request())
+    (row,) = bench.logged()
+    assert row.error is not None and len(row.error) == 500
+    assert row.error.startswith("ValueError: ??xxx")

@@ -285,6 +285,7 @@ def test_unit_and_time_come_from_the_parameters() -> None:
     assert read_v2({"inputs": inputs, "id": "r"}).unit == "r"
     assert read_v2({"inputs": inputs, "id": ""}).unit is None
     assert read_v2({"inputs": inputs, "id": "r", "parameters": {"unit": 7}}).unit == "7"
+    assert read_v2({"inputs": inputs, "id": "r", "parameters": {"unit": ""}}).unit == "r"
     given_time = {"time": "2013-01-31T13:00:00+01:00", "other": 1.5}
     assert read_v2({"inputs": inputs, "parameters": given_time}).time == NOON
     for wrong in (

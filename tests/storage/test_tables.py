@@ -72,8 +72,8 @@ def test_the_same_batch_again_is_the_same_version(tables: Tables) -> None:
     assert tables.append("t", numbers(1), key="a") == 0
     assert tables.append("t", numbers(1), key="b") == 1
     assert tables.append("t", numbers(7, 8, 9), key="a") == 0
-    assert tables.version_of("t", "a") == 0
-    assert tables.version_of("t", "c") is None
+    assert tables.find_version("t", "a") == 0
+    assert tables.find_version("t", "c") is None
     assert tables.read("t", 1)["n"].to_pylist() == [1, 1]
 
 
@@ -195,7 +195,7 @@ def test_a_later_batch_that_does_not_fit_is_refused(tables: Tables, batch: dict[
     tables.append("t", pa.table({"a": pa.array([1], pa.int8()), "b": ["x"]}), key="1")
     with pytest.raises(InvalidInput, match=told):
         tables.append("t", pa.table(batch), key="2")
-    assert tables.version_of("t", "2") is None
+    assert tables.find_version("t", "2") is None
 
 
 def test_a_column_that_is_there_twice_is_refused(tables: Tables) -> None:
@@ -250,7 +250,7 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path: Path, tables: Tabl
     both = [start(place, APPEND, "shared", *(f"{name}{n}" for n in range(4))) for name in "ab"]
     assert [heard(process) for process in both] == ["ready", "ready"]
     said = [[int(line) for line in lines.split()] for lines in finish(both)]
-    assert said[0][0] == said[1][0] == tables.version_of("t", "shared")
+    assert said[0][0] == said[1][0] == tables.find_version("t", "shared")
     assert sorted({*said[0], *said[1]}) == list(range(9))
     assert tables.read("t", 8)["n"].to_pylist() == [1, 2] * 9
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from everloop.data import datasets, files
-from everloop.data.datasets import dataset_names, find_latest, get_latest
+from everloop.data.datasets import find_latest, get_latest, get_pin, list_dataset_names
 from everloop.errors import NotFound
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -57,13 +57,11 @@ def list_batches(workspace: Workspace, dataset: str | None = None) -> list[Batch
 
 
 def read_dataset(workspace: Workspace, dataset: str, version: int | None = None) -> pa.Table:
-    """The rows of a dataset at a version; by default the newest."""
+    """The rows of a dataset at a version, by default the newest; NotFound for what is not there."""
     with workspace.database.read() as tx:
         _check_name(workspace, tx, dataset)
-        newest = get_latest(tx, dataset).version
-    if version is not None and not 0 <= version <= newest:
-        raise NotFound(f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest}.")
-    return workspace.tables.read(dataset, newest if version is None else version)
+        pin = get_latest(tx, dataset) if version is None else get_pin(tx, dataset, version)
+    return workspace.tables.read(dataset, pin.version)
 
 
 def append_file(project: Project, dataset: str, file: Path, *, key: str | None = None) -> Batch:
@@ -117,7 +115,7 @@ def _summary(tx: Connection, name: str) -> DatasetSummary:
 
 
 def _names(workspace: Workspace, tx: Connection) -> list[str]:
-    return list(dict.fromkeys([*dataset_names(tx), *declared(workspace.settings.root, "dataset")]))
+    return list(dict.fromkeys([*list_dataset_names(tx), *declared(workspace.settings.root, "dataset")]))
 
 
 def _check_name(workspace: Workspace, tx: Connection, dataset: str) -> None:

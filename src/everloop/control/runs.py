@@ -122,14 +122,14 @@ def run_pipeline(
     `data` names versions of datasets to read instead of the newest. `register` says whether the model gets a number; left
     open, it does unless params or data are one's own, for an experiment is not a release.
     """
-    heard = listener or RunListener()
+    listener = listener or RunListener()
     pipeline = project.declarations.pipeline(name)
     values = pipeline.fill(params or {})
     wanted = wants_register(pipeline, values, register, data=data)
-    batches = _collect(project, heard)
+    batches = _collect(project, listener)
     run = _request(project, pipeline, values, data or {}, wanted, reason)
-    heard.requested(run)
-    _finish(project, pipeline, run, heard)
+    listener.requested(run)
+    _finish(project, pipeline, run, listener)
     for endpoint in project.declarations.endpoints:
         settle(project.workspace, endpoint)
     return _report(project, pipeline, run, batches, wanted)
@@ -146,11 +146,11 @@ def _made_by(tx: Connection, run: Run) -> tuple[ModelVersion, ...]:
     return tuple(version for version in list_versions(tx) if version.run_id == run.id)
 
 
-def _collect(project: Project, heard: RunListener) -> tuple[Batch, ...]:
+def _collect(project: Project, listener: RunListener) -> tuple[Batch, ...]:
     found: list[Batch] = []
     for dataset in project.declarations.datasets:
         for batch in collect(project.workspace, dataset):
-            heard.collected(batch)
+            listener.collected(batch)
             found.append(batch)
     return tuple(found)
 
@@ -179,8 +179,8 @@ def _request(
         )
 
 
-def _finish(project: Project, pipeline: Pipeline, run: Run, heard: RunListener) -> None:
-    worker = project.worker(heard.stepped)
+def _finish(project: Project, pipeline: Pipeline, run: Run, listener: RunListener) -> None:
+    worker = project.worker(listener.stepped)
     try:
         ended = worker.run_next(only=run.id)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from everloop.control.models import Aliases, current_aliases
-from everloop.data.datasets import dataset_names, find_latest
+from everloop.data.datasets import find_latest, list_dataset_names
 from everloop.errors import EverloopError
 from everloop.loop.decisions import Decision, Firing
 from everloop.loop.firings import list_firings
@@ -66,7 +66,7 @@ def get_status(workspace: Workspace) -> Status:
             endpoints=tuple(_endpoints(tx)),
             rollouts=tuple(list_rollouts(tx)[-_LAST:]),
             runs=tuple(list_runs(tx, limit=_LAST)),
-            datasets=tuple(find_latest(tx, name) for name in dataset_names(tx)),
+            datasets=tuple(find_latest(tx, name) for name in list_dataset_names(tx)),
             monitors=tuple({window.monitor: window for window in list_windows(tx)}.values()),
             waiting=tuple(list_firings(tx, decision=Decision.WAITING)),
         )

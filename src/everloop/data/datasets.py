@@ -103,7 +103,7 @@ def list_batches(tx: Connection, dataset: str | None = None) -> list[Batch]:
     return [_record(row) for row in tx.execute(query).mappings()]
 
 
-def dataset_names(tx: Connection) -> list[str]:
+def list_dataset_names(tx: Connection) -> list[str]:
     """Every dataset that a batch has arrived for."""
     return list(tx.execute(select(batches.c.dataset).distinct().order_by(batches.c.dataset)).scalars())
 
@@ -207,7 +207,7 @@ def _finish_interrupted(workspace: Workspace, dataset: str) -> None:
     with workspace.database.read() as tx:
         open_batches = [batch for batch in list_batches(tx, dataset) if not is_settled(batch)]
     for batch in open_batches:
-        version = workspace.tables.version_of(dataset, batch.key)
+        version = workspace.tables.find_version(dataset, batch.key)
         if version is not None:
             _record_version(workspace, dataset, batch.key, version)
 

@@ -16,6 +16,7 @@ from everloop.data.datasets import append, is_settled, list_batches
 from everloop.errors import InvalidInput, ProjectError
 from everloop.records.data import Batch
 from everloop.records.datasets import Dataset
+from everloop.storage.durable import fresh_name, keep
 from everloop.storage.workspace import Workspace
 
 _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
@@ -86,19 +87,26 @@ def read_file(path: Path) -> pa.Table:
 
 
 def write_file(rows: pa.Table, path: Path) -> None:
-    """Write rows to a file, by its ending; one that is there is replaced."""
+    """Write rows to a file, by its ending; one that is there is replaced, whole or not at all.
+
+    Raises InvalidInput for another ending, and for rows that such a file cannot hold.
+    """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InvalidInput(
             f"{path}: rows cannot be written to such a file.",
             next_step=f"end its name with {' or '.join(_WRITERS)}.",
         )
+    fresh = fresh_name(path)
     try:
-        writer(rows, path)
+        writer(rows, fresh)
+        keep(fresh, path)
     except pa.ArrowException as error:
         raise InvalidInput(
             f"{path} cannot hold these rows: {error}.", next_step="write them to a .parquet file."
         ) from None
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _widened(rows: pa.Table, path: Path, known: pa.Schema | None) -> pa.Table:

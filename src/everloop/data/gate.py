@@ -108,7 +108,7 @@ def judge_batch(
     found = [*findings, *_skew(case, schema), *_implausible(case, schema)]
     if _worst(found).severity < DataVerdict.QUARANTINE.severity:
         found += _moved(case)
-    return _worst(found), _told_once(found)
+    return _worst(found), _without_repeats(found)
 
 
 def _check_edges(case: _Case) -> None:
@@ -125,12 +125,12 @@ def _worst(findings: Iterable[Finding]) -> DataVerdict:
     return max((finding.verdict for finding in findings), key=lambda v: v.severity, default=DataVerdict.PASS)
 
 
-def _told_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first; that a column is missing is noticed by schema, declaration and expectations, and told once."""
+def _without_repeats(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first; that a column is missing is noticed by schema, declaration and expectations, and said once."""
     once: dict[tuple[str, str, str], Finding] = {}
     for finding in findings:
-        said = "" if finding.rule == "missing" else finding.message
-        once.setdefault((finding.rule, finding.column, said), finding)
+        message = "" if finding.rule == "missing" else finding.message
+        once.setdefault((finding.rule, finding.column, message), finding)
     return tuple(sorted(once.values(), key=lambda finding: -finding.verdict.severity))
 
 
@@ -171,8 +171,8 @@ def _volume(case: _Case) -> Iterator[Finding]:
     if max(rows, usual) < case.thresholds.constant_rows:
         return
     if rows * factor < usual or rows > usual * factor:
-        told = percent(rows / usual) if rows < usual else f"{number(rows / usual)} times"
-        yield _quarantine("volume", "", f"{rows:,} rows, {told} of the usual {usual:,.0f}")
+        words = percent(rows / usual) if rows < usual else f"{number(rows / usual)} times"
+        yield _quarantine("volume", "", f"{rows:,} rows, {words} of the usual {usual:,.0f}")
 
 
 def _needed(case: _Case, schema: Schema | None) -> Iterator[Finding]:
@@ -199,9 +199,9 @@ def _nulls(
     if not column.rows or column.missing_rate - highest.missing_rate <= thresholds.null_jump:
         return
     if two_proportions(highest.missing, highest.rows, column.missing, column.rows) < _BY_LUCK:
-        told = f"missing in {percent(column.missing_rate)} of rows"
+        words = f"missing in {percent(column.missing_rate)} of rows"
         yield _quarantine(
-            "nulls", name, f"{name}: {told}, never above {percent(highest.missing_rate)} before"
+            "nulls", name, f"{name}: {words}, never above {percent(highest.missing_rate)} before"
         )
 
 
@@ -262,7 +262,7 @@ def usual_spread(earlier: Sequence[ColumnProfile]) -> float:
 
 
 def _moved(case: _Case) -> Iterator[Finding]:
-    """One finding per column that has drifted against all accepted batches, told by its strongest evidence."""
+    """One finding per column that has drifted against all accepted batches, with its strongest evidence."""
     if not case.history:
         return
     margins = case.thresholds.margins

@@ -454,9 +454,8 @@ def moment(scalar: pa.Scalar) -> str:
 
 
 def _merge_column(name: str, a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
-    told = _merge_values(name, a, b)
     return replace(
-        told,
+        _merge_values(name, a, b),
         rows=a.rows + b.rows,
         nulls=a.nulls + b.nulls,
         nan=a.nan + b.nan,
@@ -552,11 +551,11 @@ def _merge_categories(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
 
 
 def _merge_times(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
-    first = min((told for told in (a.first, b.first) if told), key=_order)
-    last = max((told for told in (a.last, b.last) if told), key=_order)
+    first = min((time for time in (a.first, b.first) if time), key=_order)
+    last = max((time for time in (a.last, b.last) if time), key=_order)
     return replace(a, first=first, last=last)
 
 
-def _order(told: str) -> np.datetime64:
+def _order(time: str) -> np.datetime64:
     """Comparable: an instant as it is, a time of day as if on one day. Texts would misplace the Z and year 10000."""
-    return np.datetime64(told.removesuffix("Z") if "-" in told else f"1970-01-01T{told}")
+    return np.datetime64(time.removesuffix("Z") if "-" in time else f"1970-01-01T{time}")

@@ -92,5 +92,5 @@ def _missing(column: DataColumn, unexpected: Iterable[str]) -> Finding:
     return _stop("missing", column.name, f"missing; the schema has it as {column.type}{hint}")
 
 
-def _stop(rule: str, column: str, told: str) -> Finding:
-    return Finding(verdict=DataVerdict.STOP, rule=rule, column=column, message=f"{column}: {told}")
+def _stop(rule: str, column: str, words: str) -> Finding:
+    return Finding(verdict=DataVerdict.STOP, rule=rule, column=column, message=f"{column}: {words}")

@@ -194,8 +194,8 @@ def _values(name: str, reference: ColumnProfile, current: ColumnProfile) -> Colu
     # Looking only at the edges, and ties, can but lower the distance: the p-value errs on the quiet side.
     p_value = float(kolmogorov((math.sqrt(rows) + 0.12 + 0.11 / math.sqrt(rows)) * distance))
     means = f"mean {number(mean_of(reference))} → {number(mean_of(current))}"
-    told = f"distributions {distance:.2f} apart (0 the same, 1 no overlap), {means}"
-    return _answer(name, Measure.VALUES, distance, p_value, told)
+    words = f"distributions {distance:.2f} apart (0 the same, 1 no overlap), {means}"
+    return _answer(name, Measure.VALUES, distance, p_value, words)
 
 
 def ks_distance(name: str, a: ColumnProfile, b: ColumnProfile) -> float:
@@ -215,8 +215,8 @@ def _mean(name: str, reference: ColumnProfile, current: ColumnProfile) -> Column
     error = math.hypot(reference.std / math.sqrt(reference.count), current.std / math.sqrt(current.count))
     p_value = float(2 * ndtr(-deviations(moved, error)))
     means = f"mean {number(mean_of(reference))} → {number(mean_of(current))}"
-    told = f"{number(effect)} reference deviations" if reference.std > 0 else "where it never varied"
-    return _answer(name, Measure.MEAN, effect, p_value, f"{means}, {told}")
+    words = f"{number(effect)} reference deviations" if reference.std > 0 else "where it never varied"
+    return _answer(name, Measure.MEAN, effect, p_value, f"{means}, {words}")
 
 
 def deviations(moved: float, spread: float) -> float:
@@ -247,8 +247,8 @@ def _levels(name: str, reference: ColumnProfile, current: ColumnProfile) -> Colu
     statistic = float(((table - expected) ** 2 / expected).sum())
     p_value = float(chdtrc(len(totals) - 1, statistic)) if len(totals) > 1 else 1.0
     most = int(np.abs(moved).round(12).argmax())  # of equals the first, whatever the last bit says
-    told = f"most in {levels[most]} {percent(shares[0, most])} → {percent(shares[1, most])}"
-    return _answer(name, Measure.LEVELS, effect, p_value, f"shares moved by {percent(variation)}, {told}")
+    words = f"most in {levels[most]} {percent(shares[0, most])} → {percent(shares[1, most])}"
+    return _answer(name, Measure.LEVELS, effect, p_value, f"shares moved by {percent(variation)}, {words}")
 
 
 def _pooled(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str], _Table]:
@@ -257,11 +257,11 @@ def _pooled(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str]
     smaller = table.sum(axis=1).min() / table.sum()
     common = table.sum(axis=0) * smaller >= _SPARSE
     levels, rest = table[:, common], table[:, ~common].sum(axis=1)
-    told = [name for name, is_common in zip(names, common, strict=True) if is_common]
-    if rest.sum() * smaller >= _SPARSE or not told:
-        return [*told, "all others"], np.column_stack([levels, rest])
+    kept = [name for name, is_common in zip(names, common, strict=True) if is_common]
+    if rest.sum() * smaller >= _SPARSE or not kept:
+        return [*kept, "all others"], np.column_stack([levels, rest])
     levels[:, levels.sum(axis=0).argmin()] += rest  # too few for a cell of their own: they join the rarest
-    return told, levels
+    return kept, levels
 
 
 def _counted(reference: ColumnProfile, current: ColumnProfile) -> tuple[list[str], _Table]:

@@ -54,8 +54,8 @@ class Client:
 
     def label(self, labels: Sequence[tuple[str, float, datetime]]) -> None:
         """True answers by prediction id, each with the moment at which it became known."""
-        told = [{"prediction_id": id, "label": value, "time": time.isoformat()} for id, value, time in labels]
-        self._post("/labels", {"labels": told})
+        sent = [{"prediction_id": id, "label": value, "time": time.isoformat()} for id, value, time in labels]
+        self._post("/labels", {"labels": sent})
         self.labelled += len(labels)
 
     def close(self) -> None:

@@ -23,8 +23,7 @@ class Stage:
     def __init__(self, months: int) -> None:
         self._total = months
         self._months: list[Month] = []
-        self._saying = "beginning"
-        self._changes: list[str] = []
+        self._activity = "beginning"
         self._date: datetime | None = None
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(console=out, get_renderable=self._picture, refresh_per_second=8, transient=True)
@@ -40,16 +39,14 @@ class Stage:
         if out.is_terminal:
             self._live.stop()
 
-    def say(self, what: str) -> None:
+    def show(self, what: str) -> None:
         """What is being done now."""
-        self._saying = what
-        if what.startswith("planted"):
-            self._changes.append(what)
+        self._activity = what
 
     def date(self, now: datetime) -> None:
         """The simulated clock has moved."""
         self._date = now
-        self._saying = "flights ask for predictions; labels come as they land"
+        self._activity = "flights ask for predictions; labels come as they land"
 
     def month(self, month: Month) -> None:
         """A month is over."""
@@ -64,7 +61,7 @@ class Stage:
             Text(day, style="bold"), ProgressBar(total=self._total, completed=len(self._months), width=36)
         )
         doing = Table.grid(padding=(0, 1))
-        doing.add_row(self._spinner, Text(self._saying, style="cyan"))
+        doing.add_row(self._spinner, Text(self._activity, style="cyan"))
         parts: list[object] = [head, doing]
         if self._months:
             parts += [Text(), year_table(self._months)]

@@ -58,7 +58,7 @@ def play(folder: Path, *, json_file: Path | None, months: int = 12) -> Year:
     """Live the year in `folder`, tell of it, and leave a project that every command can explore."""
     started = time.perf_counter()
     with Stage(months) as stage, ExitStack() as stack:
-        stage.say("reading a year of flights")
+        stage.show("reading a year of flights")
         world = World.load()
         clock = _prepare(folder)
         here = stack.enter_context(open_project(folder))
@@ -236,7 +236,7 @@ class _Play:
                 f"run {run.id} ended as {run.state.value}: {run.error}",
                 next_step=f"everloop show {run.id[-8:]}",
             )
-        self.stage.say(f"run of {run.pipeline} ({run.trigger}) complete")
+        self.stage.show(f"run of {run.pipeline} ({run.trigger}) complete")
 
     def _wait_for_server(self) -> None:
         """The world waits until the server has put the wanted traffic into effect."""
@@ -297,12 +297,12 @@ class _Play:
 
     def _append(self, dataset: str, rows: pa.Table, key: str) -> Batch:
         batch = append(self.here.workspace, self.here.declarations.dataset(dataset), rows, key=key)
-        self.stage.say(f"{dataset} {key}: {batch.verdict.value}")
+        self.stage.show(f"{dataset} {key}: {batch.verdict.value}")
         return batch
 
     def _plant(self, what: str) -> None:
         self.planted.append(f"planted: {what}")
-        self.stage.say(f"planted: {what}")
+        self.stage.show(f"planted: {what}")
 
     def _leak(self) -> None:
         """A colleague joins the features as of landing: the offline gate is delighted, and live traffic is not."""

@@ -40,8 +40,13 @@ class Binary(NamedTuple):
 
 
 def binary(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Binary:
-    """The same values as arrays of float64; anything that is not a probability or not 0 or 1 is refused."""
-    checked = Binary(np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64))
+    """The same values as arrays of float64; InvalidInput for anything that is not a probability, or not 0 or 1."""
+    try:
+        checked = Binary(np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"scores and labels are no numbers: {error}.", next_step="give one number of each for every row."
+        ) from None
     if checked.scores.ndim != 1 or checked.scores.shape != checked.labels.shape:
         raise InvalidInput(
             f"{checked.scores.shape} scores do not go with {checked.labels.shape} labels.",

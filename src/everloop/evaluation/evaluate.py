@@ -17,6 +17,7 @@ from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Evaluation
 from everloop.models.model import Model
 from everloop.models.rows import as_table, column_of, labels_of
+from everloop.records.names import as_names
 
 
 def evaluate(
@@ -65,7 +66,7 @@ def evaluate(
         baselines={
             name: model.predict(table) for name, model in _trained(candidate, baselines, train, seed).items()
         },
-        slices={name: column_of(table, name, "slice").to_pylist() for name in _names(slices)},
+        slices={name: column_of(table, name, "slice").to_pylist() for name in as_names(slices)},
     )
     return replace(found, champion_left_out=left_out)
 
@@ -102,7 +103,7 @@ def _judged(
 
 
 def _trained(candidate: Model, baselines: str | Sequence[str], train: Any, seed: int) -> dict[str, Model]:
-    names = _names(baselines)
+    names = as_names(baselines)
     for name in names:
         if name not in BASELINES:
             raise InvalidInput(
@@ -115,8 +116,3 @@ def _trained(candidate: Model, baselines: str | Sequence[str], train: Any, seed:
         )
     label, inputs = _label(candidate), candidate.compiled.names
     return {name: BASELINES[name](as_table(train), label, inputs, seed) for name in names}
-
-
-def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    # A lone text is one name, and not its letters.
-    return (names,) if isinstance(names, str) else tuple(names)

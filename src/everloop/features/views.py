@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from everloop.errors import InvalidInput
 from everloop.records.datasets import Dataset
 from everloop.records.json import Json
-from everloop.records.names import check_name
+from everloop.records.names import as_names, check_name
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
@@ -148,10 +148,10 @@ class FeatureView:
         # Written out because the name alone is positional, and a lone string is one name and not its letters.
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "source", source.name if isinstance(source, Dataset) else source)
-        object.__setattr__(self, "join_key", _tuple(join_key))
+        object.__setattr__(self, "join_key", as_names(join_key))
         object.__setattr__(self, "event_time", event_time)
         object.__setattr__(self, "created_time", created_time)
-        object.__setattr__(self, "columns", _tuple(columns))
+        object.__setattr__(self, "columns", as_names(columns))
         object.__setattr__(self, "aggregates", tuple(aggregates))
         object.__setattr__(self, "ttl", ttl)
         object.__setattr__(self, "dataset", source if isinstance(source, Dataset) else None)
@@ -352,10 +352,6 @@ def _meaning(view: FeatureView) -> str:
 def _seconds(span: timedelta) -> int | float:
     whole = not span.microseconds
     return span // timedelta(seconds=1) if whole else span / timedelta(seconds=1)
-
-
-def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _function(word: str) -> Function:

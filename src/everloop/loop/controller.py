@@ -62,21 +62,16 @@ class Controller:
         """One look at everything; doing it twice is the same as doing it once.
 
         A file that cannot be read must not keep a rollout from being rolled back: every part gets its turn, and what went
-        wrong is raised at the end.
+        wrong, even if it is a fault of everloop's own, is raised at the end.
         """
-        errors: list[EverloopError] = []
+        errors: list[Exception] = []
         for part in self._parts():
             try:
                 part()
-            except EverloopError as error:
+            except Exception as error:  # noqa: BLE001 - raised below, when the other parts have had their turn
                 errors.append(error)
-        if len(errors) == 1:
-            raise errors[0]
         if errors:
-            raise EverloopError(
-                " ".join(str(error) for error in errors),
-                next_step="mend one after the other; everything else goes on meanwhile.",
-            ) from errors[0]
+            raise _as_one(errors)
 
     def _parts(self) -> Iterator[Callable[[], object]]:
         for dataset in self.datasets:
@@ -127,6 +122,17 @@ class Controller:
             f"triggers name pipeline {name!r}, which the project does not have.",
             next_step="declare it at the top level of the module.",
         )
+
+
+def _as_one(errors: Sequence[Exception]) -> Exception:
+    """The error itself if it is the only one; a fault with its traceback; of several that a user can mend, all."""
+    faults = [error for error in errors if not isinstance(error, EverloopError)]
+    if faults or len(errors) == 1:
+        return (faults or errors)[0]
+    return EverloopError(
+        " ".join(str(error) for error in errors),
+        next_step="mend one after the other; everything else goes on meanwhile.",
+    )
 
 
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:

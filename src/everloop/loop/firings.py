@@ -88,7 +88,7 @@ def wants_register(
 
 
 def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
-    """Write a firing or what has become of it, with an event for each change of its fate."""
+    """Write a firing or what has become of it, with an event for each decision on it."""
     plain = {name: getattr(firing, name) for name in firing.__slots__} | {"decision": firing.decision.value}
     here = (firings.c.trigger == firing.trigger) & (firings.c.key == firing.key)
     if not insert_once(tx, firings, plain):

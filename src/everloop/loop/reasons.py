@@ -37,7 +37,7 @@ class Reasons:
     new: tuple[Firing, ...]
     """Not on the ledger yet."""
     read: tuple[Firing, ...]
-    """Of the told ones, those about data that a run has read since, as they stand now."""
+    """Of those that wait, those about data that a run has read since, as they stand now."""
 
     def pending(self) -> list[Firing]:
         """What is to be decided on, oldest first."""
@@ -65,9 +65,9 @@ def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:
     """Note when a schedule was first seen; a time before that was never promised, and is not made up for."""
     for rule in triggers.rules:
         if isinstance(rule, ScheduleTrigger):
-            waiting = {"schedule": rule.cron, "zone": rule.timezone}
+            details = {"schedule": rule.cron, "zone": rule.timezone}
             kind, source = EventType.TRIGGER_WATCHED, _source(triggers.pipeline)
-            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, waiting, id=_watched(rule)))
+            ledger.append(tx, workspace.event(kind, source, triggers.pipeline, details, id=_watched(rule)))
 
 
 def is_watched(tx: Connection, triggers: Triggers) -> bool:
@@ -79,7 +79,7 @@ def is_watched(tx: Connection, triggers: Triggers) -> bool:
 def _standing(
     tx: Connection, workspace: Workspace, pipeline: str, rule: Trigger, waiting: Sequence[Firing]
 ) -> Iterator[Firing]:
-    """Every reason that holds now, told before or not."""
+    """Every reason that holds now, on the ledger or not."""
     for key, reason, time in _found(tx, workspace, pipeline, rule, waiting):
         yield Firing(
             trigger=rule.name,

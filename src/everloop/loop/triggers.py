@@ -131,6 +131,8 @@ def on_decay(monitor: PerformanceMonitor) -> DecayTrigger:
     >>> on_decay(PerformanceMonitor("late_performance", late, worse_by=0.05)).name
     'decay late_performance'
     """
+    if not isinstance(monitor, PerformanceMonitor):
+        raise InvalidInput(f"on_decay({monitor!r}) takes a PerformanceMonitor.", next_step="give it one.")
     return DecayTrigger(monitor.name)
 
 
@@ -141,6 +143,8 @@ def on_drift(monitor: DriftMonitor) -> DriftTrigger:
     >>> on_drift(DriftMonitor("late_inputs", Endpoint(model=RegisteredModel("late")))).name
     'drift late_inputs'
     """
+    if not isinstance(monitor, DriftMonitor):
+        raise InvalidInput(f"on_drift({monitor!r}) takes a DriftMonitor.", next_step="give it one.")
     return DriftTrigger(monitor.name)
 
 
@@ -203,6 +207,11 @@ class Triggers:
                 f"triggers of {pipeline.name}: cooldown={cooldown!r} is no pause.",
                 next_step="give a timedelta; timedelta(0) for none.",
             )
+        if not isinstance(budget, Budget):
+            raise InvalidInput(
+                f"triggers of {pipeline.name}: budget={budget!r} is no budget.",
+                next_step="write it like Budget(3, per=timedelta(days=30)).",
+            )
         object.__setattr__(self, "pipeline", pipeline.name)
         object.__setattr__(self, "rules", rules)
         object.__setattr__(self, "cooldown", cooldown)
@@ -210,6 +219,12 @@ class Triggers:
 
 
 def _check(pipeline: Pipeline, rules: tuple[Trigger, ...]) -> None:
+    for rule in rules:
+        if not isinstance(rule, Trigger):
+            raise InvalidInput(
+                f"triggers of {pipeline.name}: {rule!r} is no trigger.",
+                next_step="make each with on_schedule, on_new_data, on_decay or on_drift.",
+            )
     names = [rule.name for rule in rules]
     for name in names:
         if names.count(name) > 1:

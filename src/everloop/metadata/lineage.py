@@ -63,13 +63,13 @@ def _of_versioned(tx: Connection, thing: str) -> Lineage | None:
     meant = find_reference(thing)
     if meant is None:
         return None
-    version = meant.version if meant.alias is None else _version_of(tx, meant.name, meant.alias)
+    version = meant.version if meant.alias is None else _find_alias(tx, meant.name, meant.alias)
     if version is None:
         return None
     return _of_model(tx, meant.name, version) or _of_dataset_version(tx, meant.name, version)
 
 
-def _version_of(tx: Connection, model: str, alias: str) -> int | None:
+def _find_alias(tx: Connection, model: str, alias: str) -> int | None:
     query = select(aliases.c.version).where(aliases.c.model == model, aliases.c.alias == alias)
     return tx.execute(query).scalar_one_or_none()
 

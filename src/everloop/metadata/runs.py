@@ -193,7 +193,8 @@ def check_epoch(tx: Connection, run: Run) -> None:
 
 
 def get_run(tx: Connection, run_id: str) -> Run:
-    """The run with this id, or with an id that begins or ends so."""
+    """The run with this id, or with an id that begins or ends so; NotFound for none, Conflict for several."""
+    run_id = run_id.lower()  # as ids are; SQLite's LIKE would not mind, PostgreSQL's does
     found = _one(tx, runs.c.id == run_id)
     if found is None and len(run_id) >= 4:
         matches = (
@@ -278,7 +279,7 @@ def _update(tx: Connection, run: Run, *names: str) -> None:
 
 
 def _emit(tx: Connection, workspace: Workspace, run: Run, kind: EventType, data: Mapping[str, Json]) -> None:
-    # The epoch makes a repeat of the same news the same event.
+    # The epoch makes a repeat of the same change the same event.
     event = workspace.event(
         kind, f"/pipelines/{run.pipeline}", run.id, data, id=f"{kind}-{run.id}-{run.epoch}"
     )

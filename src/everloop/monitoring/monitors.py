@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import Metric, get_metric
 from everloop.records.events import EventType
-from everloop.records.names import check_name
+from everloop.records.names import as_names, check_name
 
 
 class Watched(Protocol):
@@ -143,8 +143,8 @@ class DriftMonitor:
             self,
             effect=float(effect),
             deviations=float(deviations),
-            alarm_on=_names(alarm_on),
-            ignore=_names(ignore),
+            alarm_on=as_names(alarm_on),
+            ignore=as_names(ignore),
         )
 
 
@@ -163,11 +163,6 @@ def _check_spans(name: str, window: timedelta, maturity: timedelta, **fewest: in
             f"monitor {name}: the window must be longer than nothing, and maturity not below it.",
             next_step="give both as a timedelta.",
         )
-
-
-def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
-    # A lone text is one column, and not its letters.
-    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _set(record: object, **values: object) -> None:

@@ -25,7 +25,7 @@ from everloop.storage.codec import loads
 from everloop.storage.workspace import Workspace
 
 
-def training_profile(tx: Connection, workspace: Workspace, version: ModelVersion) -> Profile | None:
+def find_training_profile(tx: Connection, workspace: Workspace, version: ModelVersion) -> Profile | None:
     """Profile of the inputs in the table that trained this version; None when no step of its run read one.
 
     It is read from the run's record and not from the model, so it cannot be forgotten and cannot be wrong.
@@ -55,7 +55,7 @@ def find_evaluation(tx: Connection, workspace: Workspace, version: ModelVersion)
         return None
 
 
-def evaluated_rows(
+def find_evaluated_rows(
     tx: Connection, workspace: Workspace, version: ModelVersion
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
     """The version's scores and the labels of the rows that it was evaluated on; None when they cannot be found.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
 
 from everloop.data.profile import profile
 from everloop.errors import EverloopError
@@ -18,7 +19,7 @@ from everloop.monitoring.drift import Alarm, drift
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance, reference
-from everloop.monitoring.reference import evaluated_rows, find_evaluation, training_profile
+from everloop.monitoring.reference import find_evaluated_rows, find_evaluation, find_training_profile
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -76,8 +77,10 @@ def _window(tx: Connection, workspace: Workspace, monitor: Monitor, end: datetim
     version = get_version(tx, monitor.model, champion)
     try:
         verdict, result = _judge(tx, workspace, monitor, version, rows)
-    except (EverloopError, pa.ArrowException) as error:
-        because = error.reason if isinstance(error, EverloopError) else str(error)
+    except SQLAlchemyError:
+        raise  # the database's trouble says nothing of the monitor, and passes
+    except Exception as error:  # noqa: BLE001 - a model or a library may raise anything, and the answer is that it is not known
+        because = error.reason if isinstance(error, EverloopError) else repr(error)
         verdict, result = UNKNOWN, {"version": version.name, "because": f"cannot be evaluated: {because}"}
     return MonitorWindow(
         monitor=monitor.name,
@@ -119,7 +122,7 @@ def champions_rows(rows: list[Labelled]) -> list[Labelled]:
     return list(chosen.values())
 
 
-def offline(version: ModelVersion, metric: str) -> Estimate | None:
+def find_offline_estimate(version: ModelVersion, metric: str) -> Estimate | None:
     """A version's metric as its gate saw it, with the interval; None when its run did not measure it."""
     names = (metric, f"{metric}_low", f"{metric}_high")
     if not all(name in version.metrics for name in names):
@@ -143,9 +146,9 @@ def _performance(
     enough = live.labels >= monitor.min_labels
     then = reference(
         metric,
-        offline(version, metric.name),
+        find_offline_estimate(version, metric.name),
         _digest(tx, workspace, version, metric),
-        lambda: evaluated_rows(tx, workspace, version),
+        lambda: find_evaluated_rows(tx, workspace, version),
     )
     answer = decayed(
         then,
@@ -191,11 +194,11 @@ def measure(rows: list[Labelled], *, predictions: int, metrics: Iterable[Metric]
 def _drift(
     tx: Connection, workspace: Workspace, monitor: DriftMonitor, version: ModelVersion, rows: list[Labelled]
 ) -> tuple[str, JsonObject]:
-    asked = _asked_alike(tx, version, rows)
+    asked = _comparable_inputs(tx, version, rows)
     if len(asked) < monitor.min_requests:
         because = f"only {len(asked)} requests, {monitor.min_requests} are asked for"
         return UNKNOWN, {"version": version.name, "because": because}
-    trained = training_profile(tx, workspace, version)
+    trained = find_training_profile(tx, workspace, version)
     if trained is None:
         because = "no step of the run that made it read a table with all of its inputs"
         return UNKNOWN, {"version": version.name, "because": because}
@@ -211,7 +214,9 @@ def _drift(
     return ALARM if answer.alarm else OK, result
 
 
-def _asked_alike(tx: Connection, version: ModelVersion, rows: list[Labelled]) -> list[Mapping[str, Scalar]]:
+def _comparable_inputs(
+    tx: Connection, version: ModelVersion, rows: list[Labelled]
+) -> list[Mapping[str, Scalar]]:
     """Inputs of the requests that this version could have answered, also those that an earlier champion did."""
     kinds = {row.prediction.version for row in rows}
     alike = {number for number in kinds if _kinds(get_version(tx, version.model, number)) == _kinds(version)}

@@ -205,7 +205,7 @@ def _scalar(value: object) -> object:
     raise TypeError(type(value))
 
 
-def metrics_of(outputs: Mapping[str, object]) -> dict[str, float]:
+def collect_metrics(outputs: Mapping[str, object]) -> dict[str, float]:
     """What the outputs say was measured: those with a method `metrics` that gives numbers by name."""
     found: dict[str, float] = {}
     for value in outputs.values():

@@ -27,7 +27,10 @@ def _of_function(function: FunctionType, root: Path, above: tuple[FunctionType, 
     code = function.__code__
     if not _is_covered(Path(code.co_filename), root):
         return None
-    held = [cell.cell_contents for cell in function.__closure__ or ()]
+    try:
+        held = [cell.cell_contents for cell in function.__closure__ or ()]
+    except ValueError:  # a name that nothing has been put under yet
+        return None
     parts = [_of_value(value, root, (*above, function)) for value in held]
     if any(part is None for part in parts):
         return None

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from everloop.errors import EverloopError
 from everloop.metadata import steps
-from everloop.pipelines.artifacts import Artifacts, metrics_of
+from everloop.pipelines.artifacts import Artifacts, collect_metrics
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds import KINDS, Kind, Result
+from everloop.pipelines.kinds import KINDS, NodeKind, Result
 from everloop.pipelines.nodes import Node
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.runs import Run, RunState, StepRun
@@ -102,7 +102,7 @@ class Scheduler:
             steps.end_step(tx, self.workspace, self.run, taken)
         self._finish(taken)
 
-    def _run(self, step: StepRun, node: Node, kind: Kind[Any]) -> None:
+    def _run(self, step: StepRun, node: Node, kind: NodeKind[Any]) -> None:
         with self.workspace.database.write() as tx:
             steps.begin_step(tx, self.run, step)
         self._report(step)
@@ -114,7 +114,8 @@ class Scheduler:
                 step = made  # what was found is kept with the refusal
                 raise result.refusal
             ended = self._end(made, result, started)
-        except BaseException as error:
+        except (Exception, KeyboardInterrupt) as error:
+            # Anything else ends this process and not the step, which stays open as after a kill.
             self._fail(step, error, started)
             raise
         # Outside the block: what is committed is true, whatever goes wrong in telling of it.
@@ -126,7 +127,7 @@ class Scheduler:
             self.inputs.artifacts.save(name, value, hints[name]) for name, value in result.outputs.items()
         ]
         self.inputs.tables |= {(step.step, ref.name): table for ref, table in saved if table is not None}
-        return replace(step, outputs=tuple(ref for ref, _ in saved), metrics=metrics_of(result.outputs))
+        return replace(step, outputs=tuple(ref for ref, _ in saved), metrics=collect_metrics(result.outputs))
 
     def _end(self, step: StepRun, result: Result, started: float) -> StepRun:
         ended = replace(

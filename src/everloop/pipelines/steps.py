@@ -127,7 +127,7 @@ def _check_written(step: AnyStep) -> None:
         if parameter.annotation is parameter.empty:
             raise ProjectError(
                 f"step {step.name} ({step.where}): parameter {name!r} has no type hint.",
-                next_step=f"write it like `{name}: pa.Table` or `{name}: int = 3`; the hints are the step's contract.",
+                next_step=f"write it like `{name}: pa.Table` or `{name}: int = 3`; the hints say what it takes.",
             )
     if step.signature.return_annotation is inspect.Signature.empty:
         raise ProjectError(

@@ -25,13 +25,13 @@ def load_declarations(start: Path) -> Declarations:
     settings = load_settings(find_root(start))
     sources = sources_digest(settings.root)
     if _LOADED.get(settings.root, sources) != sources:
-        _forget_modules(settings.root)
+        _unload_modules(settings.root)
     module = _import(settings)
     _LOADED[settings.root] = sources
     return find_declarations(settings, vars(module).values(), sources=sources)
 
 
-def _forget_modules(root: Path) -> None:
+def _unload_modules(root: Path) -> None:
     files = {str(path.resolve()) for path in python_files(root)}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

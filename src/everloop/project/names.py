@@ -26,7 +26,7 @@ def declared(root: Path, kind: str) -> list[str]:
 
 def known(start: Path, *queries: str) -> list[str]:
     """Names from the embedded database, the newest first; none when there is no project, no database, or no luck."""
-    settings = settings_or_none(start)
+    settings = find_settings(start)
     if settings is None or settings.storage.database:
         return []
     path = settings.folder / "everloop.db"
@@ -37,7 +37,7 @@ def known(start: Path, *queries: str) -> list[str]:
         return []
 
 
-def settings_or_none(start: Path) -> Settings | None:
+def find_settings(start: Path) -> Settings | None:
     """The settings of the project here or above, if there is one that can be read."""
     try:
         return load_settings(find_root(start))

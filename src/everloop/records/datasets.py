@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from everloop.errors import InvalidInput
-from everloop.records.names import check_name
+from everloop.records.names import as_names, check_name
 from everloop.records.placeholders import Placeholder
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Dataset:
     ) -> None:
         # Written out because the name alone is positional, and a lone string is one key and not its letters.
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "keys", (keys,) if isinstance(keys, str) else tuple(keys))
+        object.__setattr__(self, "keys", as_names(keys))
         object.__setattr__(self, "event_time", event_time)
         object.__setattr__(self, "created_time", created_time)
         object.__setattr__(self, "expect", tuple(expect))

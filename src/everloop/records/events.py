@@ -12,7 +12,7 @@ TYPE_PREFIX = "io.everloop."
 
 
 class EventType(StrEnum):
-    """Everything that the ledger can tell of; a new kind of news is a line here."""
+    """Every type of event that the ledger holds; a new one is a line here."""
 
     DATA_ARRIVED = "data.arrived"
     DATA_CHANGED = "data.changed"

@@ -1,11 +1,12 @@
 """Names of things, and the one way to say which version is meant: `late@3`, `late@champion`, `flights@7`.
 
-Asked by whoever takes a name from a person: declarations, the command line, lineage, a notebook.
+Called by whoever takes a name from a person: declarations, the command line, lineage, a notebook.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from everloop.errors import InvalidInput, shown
@@ -28,6 +29,15 @@ def check_name(name: object, what: str, *, pattern: re.Pattern[str] = NAME) -> N
             f"{name!r} is no name for {what}.",
             next_step=f"use up to 100 {_LETTERS[pattern]}, a letter first.",
         )
+
+
+def as_names(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Names that were given as one text or as several: a lone text is one name, and not its letters.
+
+    >>> as_names("carrier"), as_names(["origin", "carrier"])
+    (('carrier',), ('origin', 'carrier'))
+    """
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

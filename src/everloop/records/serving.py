@@ -1,4 +1,4 @@
-"""What passes through an endpoint: predictions, labels, splits and rollouts."""
+"""What passes through an endpoint: predictions, labels, traffic and rollouts."""
 
 from __future__ import annotations
 
@@ -106,15 +106,27 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The true answer to a prediction, whenever it came: a number, a text, or a list of them."""
+    """The true answer to a prediction, whenever it came: a number, a text, or a list of them.
+
+    Every number is kept as a float, so that 1, 1.0 and True are one answer. Raises InvalidInput for one that is not finite.
+    """
 
     prediction_id: str
     value: LabelValue
     time: datetime
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, float) and not math.isfinite(self.value):
-            raise InvalidInput(f"a label of {self.value} is no label.", next_step="send a finite number.")
+        object.__setattr__(self, "value", _label_value(self.value))
+
+
+def _label_value(value: LabelValue) -> LabelValue:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return [_label_value(part) for part in value]
+    if not math.isfinite(value):
+        raise InvalidInput(f"a label of {value} is no label.", next_step="send a finite number.")
+    return float(value)
 
 
 class RolloutState(StrEnum):

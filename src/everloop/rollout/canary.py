@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 
 from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
@@ -78,11 +79,12 @@ class Canary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
-        rising = all(low < high for low, high in zip(self.steps, self.steps[1:], strict=False))
+        whole = all(type(step) is int for step in self.steps)
+        rising = whole and all(low < high for low, high in pairwise(self.steps))
         if not self.steps or not rising or not (self.steps[0] > 0 and self.steps[-1] < 100):
             raise InvalidInput(
                 f"a canary cannot take the steps {list(self.steps)}.",
-                next_step="name rising percentages between 1 and 99, for example steps=(20, 50).",
+                next_step="name rising whole percentages between 1 and 99, for example steps=(20, 50).",
             )
         if self.min_requests < 1:
             raise InvalidInput(
@@ -115,10 +117,10 @@ class Canary:
 
     def seen(self, step: int, evidence: Evidence) -> int:
         """How many requests of that step the judge can use."""
-        return sum(self._counts(outcome, self.steps[step]) for outcome in evidence.outcomes)
+        return sum(self._counts(request, self.steps[step]) for request in evidence.requests)
 
-    def _counts(self, outcome: ScoredRequest, percent: int) -> bool:
-        return outcome.canary_percent == percent and (self.judge.metric is None or outcome.paired)
+    def _counts(self, request: ScoredRequest, percent: int) -> bool:
+        return request.canary_percent == percent and (self.judge.metric is None or request.paired)
 
     def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
         """The same plan as a conversation: it yields the split to try and receives what was observed."""

@@ -75,18 +75,24 @@ def settle(workspace: Workspace, endpoint: Endpoint) -> None:
 def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     """Everything that was seen of a rollout, from the inference log and the labels.
 
-    What belongs to it is decided by version, share and arrival. The `time` and the `id` of a request are the client's
+    What belongs to it is decided by model, version, share and arrival. The `time` and the `id` of a request are the client's
     choice: a canary that fails must not look well because its requests are dated last year.
     """
     rows = labelled(tx, endpoint=rollout.endpoint, arrived_since=rollout.started_at)
-    known = [row for row in rows if row.prediction.version in (rollout.canary, rollout.stable)]
+    known = [row for row in rows if _belongs(row, rollout)]
     known.sort(key=lambda row: row.prediction.id)
     costs = _costs(known, metric)
     groups = (list(group) for _, group in groupby(known, key=lambda row: row.prediction.id))
-    return Evidence(tuple(outcome for group in groups if (outcome := _outcome(group, costs)) is not None))
+    return Evidence(tuple(request for group in groups if (request := _request(group, costs)) is not None))
 
 
-def _outcome(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
+def _belongs(row: Labelled, rollout: Rollout) -> bool:
+    # A server that has not followed yet may still answer with the model that the endpoint named before.
+    same_model = row.prediction.model == rollout.model
+    return same_model and row.prediction.version in (rollout.canary, rollout.stable)
+
+
+def _request(rows: list[Labelled], costs: _Costs) -> ScoredRequest | None:
     by_arm: Mapping[Arm, Labelled] = {row.prediction.arm: row for row in rows}
     assigned = by_arm.get(Arm.CANARY) or by_arm.get(Arm.STABLE)
     if assigned is None or not 0 < assigned.prediction.share < 100:

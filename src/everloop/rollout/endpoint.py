@@ -43,6 +43,11 @@ class Endpoint:
                 f"{self.name!r} cannot name an endpoint; it takes small letters, digits and _, a letter first.",
                 next_step=f'name it: Endpoint("{_near(self.name)}", model=…).',
             )
+        if not isinstance(self.rollout, Canary | AllAtOnce):
+            raise InvalidInput(
+                f"endpoint {self.name}: rollout={self.rollout!r} is no plan.",
+                next_step="give Canary(…) or AllAtOnce().",
+            )
 
 
 def _near(name: str) -> str:

@@ -70,37 +70,37 @@ class ScoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Every outcome since a rollout began, kept in the order of arrival whatever order it is given in.
+    """Every request since a rollout began, kept in the order of arrival whatever order it is given in.
 
-    Every one: a judge takes a request that is not here for one that never came.
+    Every one: a judge takes one that is not here for one that never came.
 
     >>> late, early = (
     ...     ScoredRequest(seq=n, request_id=f"r{n}", unit="u", arm=Arm.CANARY, share=20, failed=n == 9) for n in (13, 9)
     ... )
-    >>> Evidence((late, early)) == Evidence((early, late)), Evidence((late, early)).outcomes[0].request_id
+    >>> Evidence((late, early)) == Evidence((early, late)), Evidence((late, early)).requests[0].request_id
     (True, 'r9')
     """
 
-    outcomes: tuple[ScoredRequest, ...] = ()
+    requests: tuple[ScoredRequest, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.seq)))
+        object.__setattr__(self, "requests", tuple(sorted(self.requests, key=lambda request: request.seq)))
 
     def first_of_units(self) -> tuple[ScoredRequest, ...]:
-        """The first outcome of each unit: the only one whose arm was drawn independently of what went before."""
-        return _firsts(self.outcomes)
+        """The first request of each unit: the only one whose arm was drawn independently of what went before."""
+        return _firsts(self.requests)
 
     def first_failures(self) -> tuple[ScoredRequest, ...]:
         """The first failure of each unit; a unit that fails again and again is one fact about its arm, not many."""
-        return _firsts(tuple(outcome for outcome in self.outcomes if outcome.failed))
+        return _firsts(tuple(request for request in self.requests if request.failed))
 
     def pairs(self) -> tuple[ScoredRequest, ...]:
-        """The outcomes that both revisions scored and whose label is known."""
-        return tuple(outcome for outcome in self.outcomes if outcome.paired)
+        """The requests that both revisions scored and whose label is known."""
+        return tuple(request for request in self.requests if request.paired)
 
 
-def _firsts(outcomes: tuple[ScoredRequest, ...]) -> tuple[ScoredRequest, ...]:
+def _firsts(requests: tuple[ScoredRequest, ...]) -> tuple[ScoredRequest, ...]:
     first: dict[str, ScoredRequest] = {}
-    for outcome in outcomes:
-        first.setdefault(outcome.unit, outcome)
+    for request in requests:
+        first.setdefault(request.unit, request)
     return tuple(first.values())

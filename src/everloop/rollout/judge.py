@@ -65,7 +65,7 @@ class Judge:
     """What it watches; no two judges that are joined watch the same thing."""
     weigh: Callable[[Evidence], Judgement]
     metric: Metric | None = None
-    """The metric whose losses outcomes must carry; None when it needs no labels."""
+    """The metric whose losses requests must carry; None when it needs no labels."""
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Look at the evidence."""
@@ -107,7 +107,7 @@ class ErrorCounts:
     """All that the judge of errors needs to know of a rollout."""
 
     requests: Mapping[tuple[int, Arm, bool], int]
-    """(canary's percent, arm, failed) -> how many units had that as their first outcome."""
+    """(canary's percent, arm, failed) -> how many units had that as their first request."""
     failures: Mapping[tuple[int, Arm], int]
     """(canary's percent, arm) -> how many units failed there for the first time."""
     one_unit: str | None = None
@@ -127,9 +127,9 @@ def count_errors(evidence: Evidence) -> ErrorCounts:
     """
     firsts = evidence.first_of_units()
     return ErrorCounts(
-        requests=Counter((o.canary_percent, o.arm, o.failed) for o in firsts),
-        failures=Counter((o.canary_percent, o.arm) for o in evidence.first_failures()),
-        one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.outcomes) else None,
+        requests=Counter((one.canary_percent, one.arm, one.failed) for one in firsts),
+        failures=Counter((one.canary_percent, one.arm) for one in evidence.first_failures()),
+        one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.requests) else None,
     )
 
 
@@ -259,7 +259,7 @@ def weigh_pairs(
     if any(abs(more) > worst for more in extra):
         raise InvalidInput(
             f"two answers cannot differ by more than {worst:g} of {row.name}.",
-            next_step=f"give the outcomes the loss named {row.name!r} that the judge reads.",
+            next_step=f"give the requests the loss named {row.name!r} that the judge reads.",
         )
     harm = mean_above_zero(Gain(more, worst) for more in extra)
     safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)

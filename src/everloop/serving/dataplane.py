@@ -19,6 +19,7 @@ from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Traffic, 
 from everloop.rollout.routing import arm as assigned_arm
 from everloop.serving.errors import ModelFailed
 from everloop.serving.protocol import InferenceRequest, InferenceResponse, row_id
+from everloop.storage.codec import storable_text
 
 _logger = logging.getLogger(__name__)
 _NEUTRAL: Mapping[str, Scalar] = {"BOOL": False, "INT64": 0, "FP64": 0.0, "BYTES": ""}
@@ -100,7 +101,7 @@ class _Score:
 class DataPlane:
     """The warm revisions of one endpoint.
 
-    `apply` and `infer` may run in different threads: `infer` looks at the plan once and keeps to it. A request
+    `apply` and `infer` may run in different threads: `infer` reads what is loaded once and keeps to it. A request
     whose canary fails is answered by the stable revision, and both are logged under the same prediction id.
     A client that names a version is outside the rollout: its predictions are logged with a share of 0.
     """
@@ -118,22 +119,22 @@ class DataPlane:
         self.endpoint = endpoint
         self._load, self._log = load, log
         self._now, self._new_id, self._timer = now, new_id, timer
-        self._plan: LoadedTraffic | None = None
+        self._loaded: LoadedTraffic | None = None
 
     @property
-    def plan(self) -> LoadedTraffic | None:
+    def loaded(self) -> LoadedTraffic | None:
         """What is in force now; None before the first `apply`."""
-        return self._plan
+        return self._loaded
 
     @property
     def generation(self) -> int:
         """The generation of the traffic in force; 0 before there is one."""
-        return 0 if self._plan is None else self._plan.traffic.generation
+        return 0 if self._loaded is None else self._loaded.traffic.generation
 
     def apply(self, traffic: Traffic) -> None:
-        """Put this traffic into effect: load what it needs, then switch; requests in between see the old plan.
+        """Put this traffic into effect: load what it needs, then switch; requests in between see what was loaded before.
 
-        When something cannot be loaded the old plan stays and the error is raised. A server that has nothing yet
+        When something cannot be loaded, what was there stays and the error is raised. A server that has nothing yet
         serves the stable revision alone when only the canary cannot be loaded.
         """
         revisions = (
@@ -143,11 +144,11 @@ class DataPlane:
             try:
                 revisions[traffic.canary] = self._revision(traffic, traffic.canary)
             except Exception:
-                if self._plan is None and revisions:
+                if self._loaded is None and revisions:
                     alone = replace(traffic, generation=0, canary=None, split=TrafficSplit(stable=100))
-                    self._plan = LoadedTraffic(traffic=alone, revisions=revisions)
+                    self._loaded = LoadedTraffic(traffic=alone, revisions=revisions)
                 raise
-        self._plan = LoadedTraffic(traffic=traffic, revisions=revisions)
+        self._loaded = LoadedTraffic(traffic=traffic, revisions=revisions)
 
     def check_ready(self) -> None:
         """Raises NotReady, with the next step, while there is nothing to answer with."""
@@ -155,58 +156,58 @@ class DataPlane:
 
     def revision(self, model: str, version: int | None = None) -> Revision:
         """The revision whose signature a request must meet: the one that is named, else the stable one."""
-        plan = self._ready()
-        if model != plan.traffic.model:
+        loaded = self._ready()
+        if model != loaded.traffic.model:
             raise NotFound(
-                f"there is no model {shown(model)} here; this endpoint serves {plan.traffic.model!r}.",
+                f"there is no model {shown(model)} here; this endpoint serves {loaded.traffic.model!r}.",
                 next_step="ask for that one.",
             )
-        return self._stable(plan) if version is None else self._named(plan, version)
+        return self._stable(loaded) if version is None else self._named(loaded, version)
 
     def infer(self, request: InferenceRequest, *, version: int | None = None) -> Answer:
         """Answer a request that meets the signature, and log each of its rows.
 
         Raises ModelFailed when the revision that had to answer cannot.
         """
-        plan = self._ready()
+        loaded = self._ready()
         inference = self._open(request)
-        arm, revision, share = self._choose(plan, inference.unit, version)
+        arm, revision, share = self._choose(loaded, inference.unit, version)
         score = self._score(revision, request)
         self._record(inference, revision, arm, share, score)
         if score.failed and arm is Arm.CANARY and share > 0:
-            arm, revision, share = Arm.STABLE, self._stable(plan), plan.traffic.split.stable
+            arm, revision, share = Arm.STABLE, self._stable(loaded), loaded.traffic.split.stable
             score = self._score(revision, request)
             self._record(inference, revision, arm, share, score)
             return self._answer(inference, revision, arm, score, None)
-        return self._answer(inference, revision, arm, score, self._shadow_of(plan, inference, arm, share))
+        return self._answer(inference, revision, arm, score, self._shadow_of(loaded, inference, arm, share))
 
     def _ready(self) -> LoadedTraffic:
-        plan = self._plan
-        if plan is None or plan.traffic.stable is None:
+        loaded = self._loaded
+        if loaded is None or loaded.traffic.stable is None:
             raise NotReady(
                 f"endpoint {self.endpoint!r} has no model version to answer with yet.",
                 next_step="run the pipeline that registers one and promote it; `everloop status` shows where it is.",
             )
-        return plan
+        return loaded
 
     @staticmethod
-    def _stable(plan: LoadedTraffic) -> Revision:
-        stable = plan.stable
-        assert stable is not None, "a plan is ready only with a stable revision"
+    def _stable(loaded: LoadedTraffic) -> Revision:
+        stable = loaded.stable
+        assert stable is not None, "it is ready only with a stable revision"
         return stable
 
     @staticmethod
-    def _named(plan: LoadedTraffic, version: int) -> Revision:
-        if version not in plan.revisions:
-            loaded = ", ".join(str(number) for number in sorted(plan.revisions))
+    def _named(loaded: LoadedTraffic, version: int) -> Revision:
+        if version not in loaded.revisions:
+            there = ", ".join(str(number) for number in sorted(loaded.revisions))
             raise NotFound(
-                f"{plan.traffic.model} has no version {version} at this endpoint; there is {loaded}.",
+                f"{loaded.traffic.model} has no version {version} at this endpoint; there is {there}.",
                 next_step="ask for that one, or for no version.",
             )
-        return plan.revisions[version]
+        return loaded.revisions[version]
 
     def _revision(self, traffic: Traffic, version: int) -> Revision:
-        known = None if self._plan is None else self._plan.revisions.get(version)
+        known = None if self._loaded is None else self._loaded.revisions.get(version)
         if known is not None and known.model == traffic.model:
             return known
         scorer = self._load(traffic.model, version)
@@ -225,15 +226,15 @@ class DataPlane:
             arrived_at=now,
         )
 
-    def _choose(self, plan: LoadedTraffic, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
-        traffic, canary = plan.traffic, plan.canary
+    def _choose(self, loaded: LoadedTraffic, unit: str, version: int | None) -> tuple[Arm, Revision, int]:
+        traffic, canary = loaded.traffic, loaded.canary
         if version is not None:
             named = Arm.CANARY if version == traffic.canary else Arm.STABLE
             alone = named is Arm.STABLE and canary is None
-            return named, self._named(plan, version), 100 if alone else 0
+            return named, self._named(loaded, version), 100 if alone else 0
         if canary is not None and assigned_arm(unit, traffic.salt, traffic.split.canary) is Arm.CANARY:
             return Arm.CANARY, canary, traffic.split.canary
-        return Arm.STABLE, self._stable(plan), traffic.split.stable
+        return Arm.STABLE, self._stable(loaded), traffic.split.stable
 
     def _score(self, revision: Revision, request: InferenceRequest) -> _Score:
         started = self._timer()
@@ -252,7 +253,8 @@ class DataPlane:
         seconds = self._timer() - started
         if error is None:
             return _Score(values, Outcome.ANSWERED, None, seconds)
-        return _Score({}, outcome, _storable(error), seconds)
+        # An exception's message may quote megabytes.
+        return _Score({}, outcome, storable_text(error[:500]), seconds)
 
     def _record(self, inference: _Inference, revision: Revision, arm: Arm, share: int, score: _Score) -> None:
         request = inference.request
@@ -302,12 +304,12 @@ class DataPlane:
         return Answer(response, score.seconds, shadow)
 
     def _shadow_of(
-        self, plan: LoadedTraffic, inference: _Inference, arm: Arm, share: int
+        self, loaded: LoadedTraffic, inference: _Inference, arm: Arm, share: int
     ) -> Callable[[], None] | None:
         """Score the request with the other revision too; the client does not wait for it."""
-        if not plan.traffic.shadow or plan.canary is None or share == 0:
+        if not loaded.traffic.shadow or loaded.canary is None or share == 0:
             return None
-        other = plan.canary if arm is Arm.STABLE else self._stable(plan)
+        other = loaded.canary if arm is Arm.STABLE else self._stable(loaded)
         return partial(self._score_shadow, inference, other, share)
 
     def _score_shadow(self, inference: _Inference, other: Revision, share: int) -> None:
@@ -346,8 +348,3 @@ def _warm(revision: Revision) -> None:
         revision.scorer.infer(row)
     except Exception as error:  # noqa: BLE001 - a made-up row may mean nothing to a model that answers real ones
         _logger.info("%s@%d does not answer a neutral row: %s", revision.model, revision.version, error)
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL takes no NUL in text, and an exception's message may quote megabytes.
-    return text.replace("\x00", "\\x00")[:500]

@@ -51,16 +51,16 @@ async def describe_server(service: Service, _request: Request) -> Response:
 
 async def list_models(service: Service, _request: Request) -> Response:
     """The one model of this endpoint, once there is one."""
-    plan = service.plane.plan
-    return Response(200, _encode({"models": [] if plan is None else [plan.traffic.model]}))
+    loaded = service.plane.loaded
+    return Response(200, _encode({"models": [] if loaded is None else [loaded.traffic.model]}))
 
 
 async def describe_model(service: Service, request: Request) -> Response:
     """Inputs and outputs of a model, in the words of version 2."""
     revision = _revision(service, request)
-    plan = service.plane.plan
-    loaded = sorted(plan.revisions) if plan is not None else []
-    return Response(200, v2.metadata(revision.model, loaded, revision.signature))
+    loaded = service.plane.loaded
+    versions = sorted(loaded.revisions) if loaded is not None else []
+    return Response(200, v2.metadata(revision.model, versions, revision.signature))
 
 
 async def model_ready(service: Service, request: Request) -> Response:
@@ -83,7 +83,7 @@ async def predict_v1(service: Service, request: Request) -> Response:
     return await _infer(service, request, "v1", v1.read, v1.write)
 
 
-async def take_labels(service: Service, request: Request) -> Response:
+async def record_labels(service: Service, request: Request) -> Response:
     """True answers, one or many; the receipt says what became of them."""
     labels = read_labels(request.body, service.now)
     receipt = await service.labelling(lambda: service.record(labels))

@@ -42,8 +42,7 @@ class InferenceRequest:
     @property
     def unit(self) -> str | None:
         """Whom or what it is about, for assignments that stick: the parameter `unit`, else the request's id."""
-        unit = self.parameters.get("unit")
-        return self.id if unit is None else checked_id(str(unit), "parameter 'unit'")
+        return checked_id(str(self.parameters.get("unit", "")), "parameter 'unit'") or self.id
 
     @property
     def time(self) -> datetime | None:

@@ -15,8 +15,8 @@ from everloop.serving.handlers import (
     model_ready,
     predict_v1,
     ready,
+    record_labels,
     show_metrics,
-    take_labels,
 )
 from everloop.serving.service import Route
 
@@ -25,7 +25,7 @@ ROUTES = (
     Route("GET", "/livez", live),
     Route("GET", "/readyz", ready),
     Route("GET", "/metrics", show_metrics),
-    Route("POST", "/labels", take_labels),
+    Route("POST", "/labels", record_labels),
     Route("GET", "/v2", describe_server),
     Route("GET", "/v2/", describe_server),
     Route("GET", "/v2/health/live", live),

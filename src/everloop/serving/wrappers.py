@@ -40,8 +40,8 @@ def measured(service: Service, call: Handler) -> Handler:
         status = str(response.status)
         service.metrics.http.observe((*known, status), seconds)
         if request.protocol:
-            plan = service.plane.plan
-            model = "" if plan is None else plan.traffic.model
+            loaded = service.plane.loaded
+            model = "" if loaded is None else loaded.traffic.model
             service.metrics.inference.observe((model, request.version, request.protocol, status), seconds)
         return response
 

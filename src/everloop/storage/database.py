@@ -18,7 +18,7 @@ from everloop.storage.locks import FileLock
 
 FILE = "everloop.db"
 _WRITER = 0x6576_6572  # the advisory lock that PostgreSQL writers share
-_LOOK = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
@@ -45,7 +45,7 @@ class Database:
         """A look at one moment: all of it is from the same state, whatever is written meanwhile, and it changes nothing."""
         with _plain_errors(self), self.engine.connect() as connection:
             if not self.is_sqlite:
-                connection = connection.execution_options(**_LOOK)
+                connection = connection.execution_options(**_READ_ONLY)
             yield connection
             connection.rollback()
 

@@ -49,7 +49,7 @@ class Tables:
 
         Each batch is one file, in the order of its rows, on the disk when this returns.
         """
-        done = self.version_of(name, key)
+        done = self.find_version(name, key)
         if done is not None:
             return done
         table = self._find(name)
@@ -60,12 +60,12 @@ class Tables:
             self._commit(name, table, file, fitted.schema, key)
         except DeltaError:
             # Somebody else made the table, or kept the same batch, at the same moment.
-            if self._find(name) is None or (table is not None and self.version_of(name, key) is None):
+            if self._find(name) is None or (table is not None and self.find_version(name, key) is None):
                 raise
             return self.append(name, rows, key=key)
         return self._kept(name, key)
 
-    def version_of(self, name: str, key: str) -> int | None:
+    def find_version(self, name: str, key: str) -> int | None:
         """The version that a batch made, or None."""
         table = self._find(name)
         # The table remembers every key for ever; its history is read only when there is something to find.
@@ -160,7 +160,7 @@ class Tables:
         )
 
     def _kept(self, name: str, key: str) -> int:
-        version = self.version_of(name, key)
+        version = self.find_version(name, key)
         if version is None:
             raise Corrupted(
                 f"table {name} has no commit of batch {key} after it was appended.",

@@ -46,16 +46,16 @@ def invoke(words: Sequence[str]) -> int:
         result = app.main(list(words), prog_name=NAME, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EverloopError as error:
-        return _complain(error, 1, otherwise=_otherwise(error, words))
+        return _print_failure(error, 1, otherwise=_otherwise(error, words))
     except click.Abort:
-        return _complain(EverloopError("stopped.", next_step="give the command again."), 130)
+        return _print_failure(EverloopError("stopped.", next_step="give the command again."), 130)
     except click.ClickException as error:
-        return _complain(_usage(error), error.exit_code)
+        return _print_failure(_usage(error), error.exit_code)
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(
+        return _print_failure(
             EverloopError(
                 f"{where}{error.strerror or error}.",
                 next_step="see that the path is right, and that it may be read and written.",
@@ -64,7 +64,7 @@ def invoke(words: Sequence[str]) -> int:
         )
 
 
-def _complain(error: EverloopError, code: int, *, otherwise: str = "") -> int:
+def _print_failure(error: EverloopError, code: int, *, otherwise: str = "") -> int:
     from everloop.app.output import print_error
 
     print_error(error if error.next_step else EverloopError(error.reason, next_step=otherwise))

@@ -8,7 +8,7 @@ from pathlib import Path
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
-from everloop.project.names import declared, known, settings_or_none
+from everloop.project.names import declared, find_settings, known
 from everloop.records.events import TYPE_PREFIX
 
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
@@ -43,7 +43,7 @@ def models(context: Context, parameter: Parameter, begun: str) -> list[Completio
 
 def params(context: Context, parameter: Parameter, begun: str) -> list[CompletionItem]:
     """Params of all pipelines, each with its `=`: which one is meant cannot be seen behind a bare `-p`."""
-    settings = settings_or_none(_start(context))
+    settings = find_settings(_start(context))
     return (
         [] if settings is None else _fitting([f"{name}=" for name in declared(settings.root, "param")], begun)
     )
@@ -75,7 +75,7 @@ def event_types(context: Context, parameter: Parameter, begun: str) -> list[Comp
 
 
 def _declared(context: Context, kind: str, begun: str) -> list[CompletionItem]:
-    settings = settings_or_none(_start(context))
+    settings = find_settings(_start(context))
     return [] if settings is None else _fitting(declared(settings.root, kind), begun)
 
 

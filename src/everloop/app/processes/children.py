@@ -99,7 +99,8 @@ class Child:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                self.mail.put(ChildMessage(self.name, json.loads(line)))
+                if line.endswith(b"\n"):  # one that was killed may have left half a line
+                    self.mail.put(ChildMessage(self.name, json.loads(line)))
         self.mail.put(ChildMessage(self.name, {}, ended=process.wait()))
 
 

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from everloop.pipelines.kinds.gate import GateKind
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.kinds.read import ReadKind
 from everloop.pipelines.kinds.register import RegisterKind
 from everloop.pipelines.kinds.step import StepKind
 from everloop.pipelines.kinds.validate import ValidateKind
 from everloop.pipelines.nodes import GateNode, Node, ReadNode, RegisterNode, StepNode, ValidateNode
 
-__all__ = ["KINDS", "Kind", "Result"]
+__all__ = ["KINDS", "NodeKind", "Result"]
 
-KINDS: Mapping[type[Node], Kind[Any]] = {
+KINDS: Mapping[type[Node], NodeKind[Any]] = {
     StepNode: StepKind(),
     ReadNode: ReadKind(),
     ValidateNode: ValidateKind(),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.nodes import GateNode
 from everloop.records.checks import Check, CheckResult
 
 
-class GateKind(Kind[GateNode]):
+class GateKind(NodeKind[GateNode]):
     """Asked anew in every run: a gate may close over anything, and nobody can tell two gates of one name apart."""
 
     def key(self, node: GateNode, inputs: Inputs) -> Any:

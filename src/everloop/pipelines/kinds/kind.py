@@ -27,7 +27,7 @@ class Result:
     """The node fails with this, and what it found is kept beside it."""
 
 
-class Kind(ABC, Generic[N]):
+class NodeKind(ABC, Generic[N]):
     """How the nodes of one kind are done; the scheduler writes down that they were."""
 
     @abstractmethod

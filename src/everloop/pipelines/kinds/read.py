@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.nodes import ReadNode
 
 
-class ReadKind(Kind[ReadNode]):
+class ReadKind(NodeKind[ReadNode]):
     """Makes no artifact: the version is one, and later nodes are given its rows from memory or read them again."""
 
     def key(self, node: ReadNode, inputs: Inputs) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from everloop.errors import ProjectError
 from everloop.models.model import Model
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.nodes import RegisterNode
 from everloop.records.checks import CheckResult
 from everloop.records.json import Json
@@ -26,7 +26,7 @@ from everloop.storage.workspace import Workspace
 _logger = logging.getLogger(__name__)
 
 
-class RegisterKind(Kind[RegisterNode]):
+class RegisterKind(NodeKind[RegisterNode]):
     """Version, alias and the node's end are one transaction."""
 
     def key(self, node: RegisterNode, inputs: Inputs) -> Any:

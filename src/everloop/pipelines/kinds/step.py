@@ -9,13 +9,13 @@ from everloop.errors import EverloopError, InvalidInput, Refused
 from everloop.pipelines.artifacts import take_apart
 from everloop.pipelines.identity import function_id
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.nodes import StepNode
 
 _logger = logging.getLogger(__name__)
 
 
-class StepKind(Kind[StepNode]):
+class StepKind(NodeKind[StepNode]):
     """Keyed by its function, all of the project's code and every input."""
 
     def key(self, node: StepNode, inputs: Inputs) -> Any:

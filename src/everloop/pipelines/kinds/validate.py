@@ -7,11 +7,11 @@ from typing import Any
 from everloop.data.expect import judge_expectations
 from everloop.data.require import find_refusal
 from everloop.pipelines.inputs import Inputs
-from everloop.pipelines.kinds.kind import Kind, Result
+from everloop.pipelines.kinds.kind import NodeKind, Result
 from everloop.pipelines.nodes import ValidateNode
 
 
-class ValidateKind(Kind[ValidateNode]):
+class ValidateKind(NodeKind[ValidateNode]):
     """As strict as `require`."""
 
     def key(self, node: ValidateNode, inputs: Inputs) -> Any:

@@ -123,7 +123,8 @@ def _copy(old: str, new: str, order: str, change: Callable[[Row], Row]) -> None:
     """Every row into the new table, in groups, so that a large log does not have to fit into memory."""
     bind = op.get_bind()
     source, target = (_table(name) for name in (old, new))
-    rows = bind.execute(sa.select(source).order_by(sa.text(order))).mappings()
+    query = sa.select(source).order_by(sa.text(order)).execution_options(stream_results=True)
+    rows = bind.execute(query).mappings()
     while group := rows.fetchmany(_GROUP):
         bind.execute(target.insert(), [dict(change(row)) for row in group])
     op.drop_table(old)
