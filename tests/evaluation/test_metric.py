@@ -209,6 +209,58 @@ def test_a_loss_that_is_no_loss_is_refused_by_name(losses: Callable[..., Any], t
         assert error.value.next_step
 
 
+@pytest.mark.parametrize("found", [0.5, (0.5, 0.4, 0.6), "0.5", Task.BINARY])
+def test_an_estimate_that_is_none_is_refused_by_name(found: Any) -> None:
+    """By the metric's name and with what to return; an estimate that is no number is one that is not known."""
+    nan = Estimate(value=float("nan"), low=0.0, high=1.0)
+    for estimate, difference in ((found, None), (None, found)):
+        wrong = Metric("share", estimate=lambda *_, e=estimate: e, difference=lambda *_, d=difference: d)
+        with pytest.raises(InvalidInput, match="metric share estimated") as error:
+            _compared(wrong)
+        assert "ev.Estimate(" in error.value.next_step
+    unknown = _compared(Metric("share", estimate=lambda *_: nan, difference=lambda *_: nan))
+    assert unknown.against_champion is not None
+    assert "share" not in unknown.candidate and "share" not in unknown.against_champion
+
+
+def test_a_function_that_changes_its_arrays_changes_nobody_elses() -> None:
+    """Neither those of the metrics beside it nor the caller's own."""
+
+    def greedy(score: Any, label: Any) -> Any:
+        score *= 0
+        label *= 0
+        return score + label
+
+    def estimate(score: Any, label: Any, confidence: float) -> Estimate:
+        return Estimate(value=float(greedy(score, label).mean()), low=0.0, high=0.0)
+
+    def difference(score: Any, other: Any, label: Any, confidence: float) -> Estimate:
+        return estimate(score, label, confidence)
+
+    greed = Metric("greed", losses=greedy, bound=1.0)
+    shares = Metric("shares", estimate=estimate, difference=difference)
+    truth, other, labels = _world()
+    found = compare(truth, labels, champion_scores=other, metrics=[greed, shares, COST])
+    assert found.candidate["cost"] == _compared(COST).candidate["cost"]
+    assert found.against_champion is not None and _compared(COST).against_champion is not None
+    assert found.against_champion["auc"] == _compared(COST).against_champion["auc"]  # type: ignore[index]
+    for now, before in zip((truth, other, labels), _world(), strict=True):
+        assert (now == before).all()
+
+
+def test_a_function_that_ends_its_process_is_refused_by_name() -> None:
+    """A controller that watches by it goes on."""
+    with pytest.raises(InvalidInput, match="metric cost cannot be computed: SystemExit"):
+        _compared(Metric("cost", losses=lambda score, label: sys.exit(3)))
+
+
+@pytest.mark.parametrize("own", ["auc", ["auc"], [None]])
+def test_what_is_no_metric_is_refused(own: Any) -> None:
+    """With what it is and what to give."""
+    with pytest.raises(InvalidInput, match="is no metric of your own"):
+        compare([0.2, 0.7], [0, 1], metrics=own)
+
+
 def test_a_loss_may_exceed_its_bound_by_rounding() -> None:
     """0.1 + 0.2 is a little more than 0.3, and no reason to end a rollout; a judge still gets the bound."""
     metric = Metric("cost", losses=lambda score, label: score * 0 + 0.1 + 0.2, bound=0.3)
