@@ -403,6 +403,50 @@ def test_the_digest_changes_with_what_a_metric_does_and_not_with_how_it_is_writt
     assert all(metric.digest == "" for metric in METRICS.values())
 
 
+_HELD = [
+    "import prices\ndef losses(score, label): return prices.rate(score)",
+    "import prices\ndef losses(score, label): return prices.RATE * score",
+    "import shop.prices\ndef losses(score, label): return shop.prices.RATE * score",
+    "import numpy as np\nRATES = np.array([1.0, {}])\ndef losses(score, label): return RATES[1] * score",
+    "from datetime import timedelta\nOVER = timedelta({})\ndef losses(score, label): return OVER.days * score",
+    "class Price:\n  rate = {}\ndef losses(score, label): return Price.rate * score",
+    "class Price:\n  @staticmethod\n  def of(score): return {} * score\ndef losses(score, label): return Price.of(score)",
+    "class Price:\n  def __call__(self, score, label): return {} * score\nlosses = Price()",
+    "class Price:\n  def __init__(self, rate): self.rate = rate\n  def of(self, s, l): return self.rate * s\n"
+    "losses = Price({}).of",
+    "from dataclasses import dataclass\n@dataclass\nclass Price:\n  rate: float\nPRICE = Price({})\n"
+    "def losses(score, label): return PRICE.rate * score",
+    "from enum import Enum\nclass Price(Enum):\n  FULL = {}\n"
+    "def losses(score, label): return Price.FULL.value * score",
+    "from functools import lru_cache\n@lru_cache\ndef rate(): return {}\ndef losses(score, label): return rate() * score",
+]
+
+
+def test_the_digest_covers_all_that_the_project_says(tmp_path: Path) -> None:
+    """Other modules, classes, and values of any class, the same in every process; a module's other lines do not count."""
+
+    def digests(number: int, other: int = 0) -> list[str]:
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        for name in ("prices.py", "shop/prices.py"):
+            prices = f"OTHER = {other}\nRATE = {number}\ndef rate(score):\n    return {number} * score\n"
+            (tmp_path / name).write_text(prices)
+        for place, code in enumerate(_HELD):
+            (tmp_path / f"cost{place}.py").write_text(code.replace("{}", str(number)))
+        names = [f"cost{place}" for place in range(len(_HELD))]
+        run = (
+            f"import importlib, everloop as ev\nfor name in {names}:\n"
+            "    print(ev.Metric('cost', losses=importlib.import_module(name).losses).digest)"
+        )
+        command = [sys.executable, "-B", "-c", run]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    usual, changed = digests(1), digests(2)
+    assert usual == digests(1, other=1)
+    assert [code for code, one, two in zip(_HELD, usual, changed, strict=True) if one == two] == []
+
+
 def test_the_digest_is_the_same_in_another_process_and_there_where_no_source_is() -> None:
     """A worker's is compared with a controller's; at a prompt there is no file to read."""
     code = (
