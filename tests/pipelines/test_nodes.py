@@ -271,6 +271,13 @@ GATES = [
     ("lambda found: (np.array([True, True]), 'two')", False, "cannot be evaluated: ValueError"),
     ("lambda found: exit(3)", False, "it asked its process to exit with 3"),
     ("lambda found: (np.bool_(True), np.float64(0.5))", True, "0.5"),
+    ("lambda found: CheckResult(name='good', passed=True, because='own')", True, "own"),
+    ("lambda found: CheckResult(name='good', passed='no', because='')", False, "needs passed=True or False"),
+    (
+        "lambda found: CheckResult(name='good', passed=True, because=None)",
+        False,
+        "needs passed=True or False",
+    ),
 ]
 
 
