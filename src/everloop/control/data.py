@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from everloop.data import datasets, files
-from everloop.data.datasets import dataset_names, find_latest, get_latest
+from everloop.data.datasets import dataset_names, find_latest, get_latest, get_pin
 from everloop.errors import NotFound
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -60,10 +60,8 @@ def read_dataset(workspace: Workspace, dataset: str, version: int | None = None)
     """The rows of a dataset at a version; by default the newest."""
     with workspace.database.read() as tx:
         _check_name(workspace, tx, dataset)
-        newest = get_latest(tx, dataset).version
-    if version is not None and not 0 <= version <= newest:
-        raise NotFound(f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest}.")
-    return workspace.tables.read(dataset, newest if version is None else version)
+        pin = get_latest(tx, dataset) if version is None else get_pin(tx, dataset, version)
+    return workspace.tables.read(dataset, pin.version)
 
 
 def append_file(project: Project, dataset: str, file: Path, *, key: str | None = None) -> Batch:
