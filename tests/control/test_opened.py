@@ -167,14 +167,18 @@ def test_without_a_project_the_way_to_one_is_shown(tmp_path: Path, monkeypatch: 
     ("folder", "module"),
     [
         ("churn model", "churn_model"),
+        ("renewing", "renewing"),
         ("2024-flights", "flights"),
         ("json", "json_project"),
         ("class", "class_project"),
         ("ä", "project"),
     ],
 )
-def test_a_new_project_has_a_module_that_python_can_find(folder: str, module: str, tmp_path: Path) -> None:
-    """Named like its folder, as far as that is a name that nobody has."""
+def test_a_new_project_has_a_module_that_python_can_find(
+    folder: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named like its folder, as far as that is a name that nobody has; also where a notebook lies in the folder above."""
+    monkeypatch.syspath_prepend(tmp_path)
     ev.open(tmp_path / folder, new=True).close()
     assert (tmp_path / folder / f"{module}.py").exists()
     (tmp_path / folder / f"{module}.py").write_text("x = 1\n")
