@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from everloop import errors
 from everloop.evaluation.gates import at_least, at_most, beats, holds_on_slices, not_worse
 from everloop.evaluation.metric import Metric
-from everloop.evaluation.records import Evaluation
+from everloop.evaluation.records import Estimate, Evaluation
 from everloop.features.views import Aggregate, FeatureService, FeatureView
 from everloop.loop.triggers import Budget, Triggers, on_decay, on_drift, on_new_data, on_schedule
 from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
@@ -67,6 +67,7 @@ __all__ = [
     "Datatype",
     "DriftMonitor",
     "Endpoint",
+    "Estimate",
     "Evaluation",
     "FeatureService",
     "FeatureView",

@@ -213,6 +213,8 @@ def test_a_second_project_of_the_same_name_is_not_taken_for_the_first(starter: P
     load_declarations(starter)
     with pytest.raises(ProjectError, match="found at"):
         load_declarations(other)
+    change(starter / "churn.py", "# ---- data", "# ---- the data")
+    assert load_declarations(starter).settings.root == starter
 
 
 def test_what_has_changed_is_imported_anew_with_everything_beside_it(small: Path) -> None:

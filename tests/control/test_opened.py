@@ -84,6 +84,14 @@ def test_datasets_and_models_are_there_by_their_names(trained: Path) -> None:
         (lambda project: project.dataset("renewals").read(7), "no version 7", "0 to 2"),
         (lambda project: project.run("keep"), "no pipeline 'keep'", "keep_fresh"),
         (lambda project: project.run("keep_fresh", data={"x": 1}), "does not read dataset 'x'", "renewals"),
+        (lambda project: project.run("keep_fresh", data={"renewals": "0"}), "'0' of dataset", "it has 0 to"),
+        (
+            lambda project: project.run("keep_fresh", data={"renewals": 0.5}),
+            "is no whole number",
+            "it has 0 to",
+        ),
+        (lambda project: project.dataset("renewals").read("0"), "'0' of dataset", "it has 0 to"),
+        (lambda project: project.dataset("renewals").read(True), "True of dataset", "it has 0 to"),
         (lambda project: project.promote("churn@1", why=" "), "without a reason", "why="),
         (
             lambda project: project.rollback("churn", why="x"),
@@ -142,6 +150,11 @@ def test_without_a_project_the_way_to_one_is_shown(tmp_path: Path, monkeypatch: 
     with pytest.raises(ProjectError) as error:
         ev.open()
     assert "ev.open(new=True)" in error.value.next_step
+    with pytest.raises(ProjectError) as error:
+        ev.open("other")
+    assert "ev.open('other', new=True)" in error.value.next_step
+    with pytest.raises(ProjectError, match="is a file"):
+        ev.open("notebook.ipynb", new=True)
     with ev.open(new=True) as project:
         assert (project.runs(), project.events()) == ([], [])
     settings = (tmp_path / "everloop.toml").read_text()
@@ -154,14 +167,18 @@ def test_without_a_project_the_way_to_one_is_shown(tmp_path: Path, monkeypatch: 
     ("folder", "module"),
     [
         ("churn model", "churn_model"),
+        ("renewing", "renewing"),
         ("2024-flights", "flights"),
         ("json", "json_project"),
         ("class", "class_project"),
         ("ä", "project"),
     ],
 )
-def test_a_new_project_has_a_module_that_python_can_find(folder: str, module: str, tmp_path: Path) -> None:
-    """Named like its folder, as far as that is a name that nobody has."""
+def test_a_new_project_has_a_module_that_python_can_find(
+    folder: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named like its folder, as far as that is a name that nobody has; also where a notebook lies in the folder above."""
+    monkeypatch.syspath_prepend(tmp_path)
     ev.open(tmp_path / folder, new=True).close()
     assert (tmp_path / folder / f"{module}.py").exists()
     (tmp_path / folder / f"{module}.py").write_text("x = 1\n")

@@ -44,7 +44,7 @@ HEADINGS: Mapping[str, tuple[str, ...]] = {
         "constant",
         "logistic",
     ),
-    "Evaluation": ("evaluate", "compare", "Evaluation", "Metric"),
+    "Evaluation": ("evaluate", "compare", "Evaluation", "Metric", "Estimate"),
     "Gates": ("beats", "not_worse", "holds_on_slices", "at_least", "at_most", "Check", "CheckResult"),
     "Endpoints and rollouts": ("Endpoint", "Canary", "AllAtOnce", "error_rate", "quality"),
     "Monitors": ("PerformanceMonitor", "DriftMonitor"),

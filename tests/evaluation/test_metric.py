@@ -209,6 +209,58 @@ def test_a_loss_that_is_no_loss_is_refused_by_name(losses: Callable[..., Any], t
         assert error.value.next_step
 
 
+@pytest.mark.parametrize("found", [0.5, (0.5, 0.4, 0.6), "0.5", Task.BINARY])
+def test_an_estimate_that_is_none_is_refused_by_name(found: Any) -> None:
+    """By the metric's name and with what to return; an estimate that is no number is one that is not known."""
+    nan = Estimate(value=float("nan"), low=0.0, high=1.0)
+    for estimate, difference in ((found, None), (None, found)):
+        wrong = Metric("share", estimate=lambda *_, e=estimate: e, difference=lambda *_, d=difference: d)
+        with pytest.raises(InvalidInput, match="metric share estimated") as error:
+            _compared(wrong)
+        assert "ev.Estimate(" in error.value.next_step
+    unknown = _compared(Metric("share", estimate=lambda *_: nan, difference=lambda *_: nan))
+    assert unknown.against_champion is not None
+    assert "share" not in unknown.candidate and "share" not in unknown.against_champion
+
+
+def test_a_function_that_changes_its_arrays_changes_nobody_elses() -> None:
+    """Neither those of the metrics beside it nor the caller's own."""
+
+    def greedy(score: Any, label: Any) -> Any:
+        score *= 0
+        label *= 0
+        return score + label
+
+    def estimate(score: Any, label: Any, confidence: float) -> Estimate:
+        return Estimate(value=float(greedy(score, label).mean()), low=0.0, high=0.0)
+
+    def difference(score: Any, other: Any, label: Any, confidence: float) -> Estimate:
+        return estimate(score, label, confidence)
+
+    greed = Metric("greed", losses=greedy, bound=1.0)
+    shares = Metric("shares", estimate=estimate, difference=difference)
+    truth, other, labels = _world()
+    found = compare(truth, labels, champion_scores=other, metrics=[greed, shares, COST])
+    assert found.candidate["cost"] == _compared(COST).candidate["cost"]
+    assert found.against_champion is not None and _compared(COST).against_champion is not None
+    assert found.against_champion["auc"] == _compared(COST).against_champion["auc"]  # type: ignore[index]
+    for now, before in zip((truth, other, labels), _world(), strict=True):
+        assert (now == before).all()
+
+
+def test_a_function_that_ends_its_process_is_refused_by_name() -> None:
+    """A controller that watches by it goes on."""
+    with pytest.raises(InvalidInput, match="metric cost cannot be computed: SystemExit"):
+        _compared(Metric("cost", losses=lambda score, label: sys.exit(3)))
+
+
+@pytest.mark.parametrize("own", ["auc", ["auc"], [None]])
+def test_what_is_no_metric_is_refused(own: Any) -> None:
+    """With what it is and what to give."""
+    with pytest.raises(InvalidInput, match="is no metric of your own"):
+        compare([0.2, 0.7], [0, 1], metrics=own)
+
+
 def test_a_loss_may_exceed_its_bound_by_rounding() -> None:
     """0.1 + 0.2 is a little more than 0.3, and no reason to end a rollout; a judge still gets the bound."""
     metric = Metric("cost", losses=lambda score, label: score * 0 + 0.1 + 0.2, bound=0.3)
@@ -349,6 +401,50 @@ def test_the_digest_changes_with_what_a_metric_does_and_not_with_how_it_is_writt
     apart = _digests(tmp_path, right="2")
     assert apart["one"] != apart["other"]
     assert all(metric.digest == "" for metric in METRICS.values())
+
+
+_HELD = [
+    "import prices\ndef losses(score, label): return prices.rate(score)",
+    "import prices\ndef losses(score, label): return prices.RATE * score",
+    "import shop.prices\ndef losses(score, label): return shop.prices.RATE * score",
+    "import numpy as np\nRATES = np.array([1.0, {}])\ndef losses(score, label): return RATES[1] * score",
+    "from datetime import timedelta\nOVER = timedelta({})\ndef losses(score, label): return OVER.days * score",
+    "class Price:\n  rate = {}\ndef losses(score, label): return Price.rate * score",
+    "class Price:\n  @staticmethod\n  def of(score): return {} * score\ndef losses(score, label): return Price.of(score)",
+    "class Price:\n  def __call__(self, score, label): return {} * score\nlosses = Price()",
+    "class Price:\n  def __init__(self, rate): self.rate = rate\n  def of(self, s, l): return self.rate * s\n"
+    "losses = Price({}).of",
+    "from dataclasses import dataclass\n@dataclass\nclass Price:\n  rate: float\nPRICE = Price({})\n"
+    "def losses(score, label): return PRICE.rate * score",
+    "from enum import Enum\nclass Price(Enum):\n  FULL = {}\n"
+    "def losses(score, label): return Price.FULL.value * score",
+    "from functools import lru_cache\n@lru_cache\ndef rate(): return {}\ndef losses(score, label): return rate() * score",
+]
+
+
+def test_the_digest_covers_all_that_the_project_says(tmp_path: Path) -> None:
+    """Other modules, classes, and values of any class, the same in every process; a module's other lines do not count."""
+
+    def digests(number: int, other: int = 0) -> list[str]:
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        for name in ("prices.py", "shop/prices.py"):
+            prices = f"OTHER = {other}\nRATE = {number}\ndef rate(score):\n    return {number} * score\n"
+            (tmp_path / name).write_text(prices)
+        for place, code in enumerate(_HELD):
+            (tmp_path / f"cost{place}.py").write_text(code.replace("{}", str(number)))
+        names = [f"cost{place}" for place in range(len(_HELD))]
+        run = (
+            f"import importlib, everloop as ev\nfor name in {names}:\n"
+            "    print(ev.Metric('cost', losses=importlib.import_module(name).losses).digest)"
+        )
+        command = [sys.executable, "-B", "-c", run]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    usual, changed = digests(1), digests(2)
+    assert usual == digests(1, other=1)
+    assert [code for code, one, two in zip(_HELD, usual, changed, strict=True) if one == two] == []
 
 
 def test_the_digest_is_the_same_in_another_process_and_there_where_no_source_is() -> None:

@@ -15,7 +15,7 @@ from everloop.pipelines.pinning import check_data
 from everloop.records.checks import CheckResult
 from everloop.records.data import Finding
 from everloop.records.runs import Run, RunState, StepRun
-from everloop.registry.aliases import find_alias, move_alias
+from everloop.registry.aliases import find_alias, move_alias, promote
 from everloop.registry.versions import list_versions
 from everloop.storage import ledger
 
@@ -271,6 +271,13 @@ GATES = [
     ("lambda found: (np.array([True, True]), 'two')", False, "cannot be evaluated: ValueError"),
     ("lambda found: exit(3)", False, "it asked its process to exit with 3"),
     ("lambda found: (np.bool_(True), np.float64(0.5))", True, "0.5"),
+    ("lambda found: CheckResult(name='good', passed=True, because='own')", True, "own"),
+    ("lambda found: CheckResult(name='good', passed='no', because='')", False, "needs passed=True or False"),
+    (
+        "lambda found: CheckResult(name='good', passed=True, because=None)",
+        False,
+        "needs passed=True or False",
+    ),
 ]
 
 
@@ -325,6 +332,49 @@ def main() -> None:
     assert project.steps(second)["gate"].cached_from is None and project.calls() == ["gate", "gate"]
     with project.workspace.database.read() as tx:
         assert [(version.version, version.passed) for version in list_versions(tx)] == [(1, True)]
+
+
+def test_a_champion_that_a_pipeline_forgets_is_one_that_was_not_evaluated(project: Project) -> None:
+    """A gate that asks to be no worse than the champion says no when there is one and nobody compared with it."""
+    project.append(key="1")
+    project.write("""
+from everloop import Evaluation, compare, constant, not_worse
+
+late = RegisteredModel("late", gate=not_worse(margin=0.01))
+
+@step
+def train(rows: pa.Table, seed: int) -> Model:
+    labels = [int((n + seed) % 3 == 0) for n in range(rows.num_rows)]
+    return constant(rows.append_column("late", pa.array(labels, pa.int64())).slice(seed), label="late", inputs=["x"])
+
+@step
+def evaluate(candidate: Model) -> Evaluation:
+    return compare([0.2, 0.7, 0.4, 0.9], [0, 1, 1, 1])
+
+@step
+def see(candidate: Model, champion: Model | None) -> Evaluation:
+    return compare([0.2, 0.7, 0.4, 0.9], [0, 1, 1, 1])
+
+@pipeline
+def main(seed: int = 0) -> None:
+    candidate = train(rows.rows, seed)
+    register(late, candidate, evaluate(candidate))
+
+@pipeline
+def sees(seed: int = 0) -> None:
+    candidate = train(rows.rows, seed)
+    register(late, candidate, see(candidate, late.champion))
+""")
+    project.run()
+    with project.workspace.database.write() as tx:
+        assert [version.passed for version in list_versions(tx)] == [True]
+        promote(tx, project.workspace, model="late", version=1, who="me", why="a test")
+    for number, name in enumerate(("main", "sees"), start=1):
+        assert project.run(name, seed=number).error is None
+    with project.workspace.database.read() as tx:
+        _, *later = (version.gate for version in list_versions(tx))
+    assert [gate.passed for gate in later if gate is not None] == [False, False]
+    assert all("the pipeline did not evaluate late@1" in gate.because for gate in later if gate is not None)
 
 
 def test_a_model_without_a_gate_never_carries_an_alias(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, StackingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -171,9 +171,10 @@ class TestScikitLearn:
         [
             LogisticRegression(max_iter=500),
             RandomForestClassifier(5, random_state=0),
+            StackingClassifier([("trees", RandomForestClassifier(5, random_state=0))]),
             make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()),
         ],
-        ids=["estimator", "forest", "pipeline"],
+        ids=["estimator", "forest", "stack", "pipeline"],
     )
     def test_an_estimator_is_kept_whole(self, estimator: Any, blobs: Blobs) -> None:
         """And the one that was given stays unfitted, so it can be given again."""
@@ -327,6 +328,7 @@ class TestInputs:
             ({"valid": LATER.drop_columns("late")}, "no label column 'late' among"),
             ({"rows": ROWS.slice(0, 0)}, "no rows with a label 'late'"),
             ({"rows": 7}, "int cannot be read as a table"),
+            ({"rows": ROWS.append_column("hour", ROWS["hour"])}, "two columns named hour"),
         ],
     )
     def test_what_cannot_be_used_is_named(self, changes: dict[str, Any], reason: str) -> None:
@@ -375,7 +377,9 @@ def test_an_estimator_that_has_been_fitted_is_refused() -> None:
             fit(fitted, ROWS, inputs=NUMBERS, label="late")
 
 
-@pytest.mark.parametrize("thing", ["a booster", LGBMClassifier, StandardScaler(), None])
+@pytest.mark.parametrize(
+    "thing", ["a booster", LGBMClassifier, StandardScaler(), make_pipeline(StandardScaler()), None]
+)
 def test_what_is_no_estimator_is_refused(thing: object) -> None:
     """With what would be one."""
     if thing == "a booster":

@@ -67,14 +67,18 @@ def open(path: str | Path | None = None, *, new: bool = False) -> OpenProject:
     >>> place.cleanup()
     """
     start = Path() if path is None else Path(path)
+    if new and start.is_file():
+        raise ProjectError(f"{start} is a file.", next_step="name a folder for the project.")
     if new and not (start / FILE).is_file():
         make_empty(start)
     try:
         find_root(start)
     except ProjectError as error:
+        way = "ev.open(new=True)" if path is None else f"ev.open({str(path)!r}, new=True)"
+        where = "here" if path is None else "there"
         raise ProjectError(
             error.reason,
-            next_step="ev.open(new=True) makes a project here, and `everloop init DIR` one with an example.",
+            next_step=f"{way} makes a project {where}, and `everloop init DIR` one with an example.",
         ) from None
     return OpenProject(start)
 

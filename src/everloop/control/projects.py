@@ -50,5 +50,11 @@ def make_empty(folder: Path) -> NewProject:
 def _module_name(folder: Path) -> str:
     """The folder's name as a module's, unless Python would take another module for it."""
     name = re.sub(r"\W", "_", folder.name.lower(), flags=re.ASCII).lstrip("_0123456789") or "project"
-    taken = iskeyword(name) or (find_spec(name) is not None and not (folder / f"{name}.py").exists())
+    taken = iskeyword(name) or (_is_module(name) and not (folder / f"{name}.py").exists())
     return f"{name}_project" if taken else name
+
+
+def _is_module(name: str) -> bool:
+    """A folder without a module in it is none, though Python finds it: a new project's own, seen from the one above."""
+    found = find_spec(name)
+    return found is not None and found.origin is not None

@@ -14,7 +14,7 @@ from everloop.data.expect import judge_expectations
 from everloop.data.gate import judge_batch
 from everloop.data.profile import Profile, profile
 from everloop.data.schema import NULL, infer
-from everloop.errors import InvalidInput, NotFound
+from everloop.errors import InvalidInput, NotFound, shown
 from everloop.records.data import Batch, DatasetPin, DataVerdict, Finding, Schema
 from everloop.records.datasets import Dataset
 from everloop.records.events import EventType
@@ -84,6 +84,11 @@ def find_latest(tx: Connection, dataset: str) -> DatasetPin | None:
 def get_pin(tx: Connection, dataset: str, version: int) -> DatasetPin:
     """One version of a dataset, or NotFound with the versions there are."""
     newest = get_latest(tx, dataset)
+    if type(version) is not int:
+        raise InvalidInput(
+            f"version {shown(version)} of dataset {dataset} is no whole number.",
+            next_step=f"it has 0 to {newest.version}.",
+        )
     if not 0 <= version <= newest.version:
         raise NotFound(
             f"dataset {dataset} has no version {version}.", next_step=f"it has 0 to {newest.version}."

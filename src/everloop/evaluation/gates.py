@@ -38,7 +38,7 @@ def not_worse(margin: float, *, metric: str | Metric = _USUAL) -> Check[Evaluati
 
     It passes when the whole interval of the paired difference lies below the margin, so a candidate that was compared
     on too few rows to tell is refused. Without a champion there is nobody to be worse than; a champion that could not be
-    evaluated is one, and the candidate is refused.
+    evaluated, or that the pipeline has not handed over to be, is one, and the candidate is refused.
 
     >>> not_worse(margin=0.01).name
     'not_worse(margin=0.01)'

@@ -74,14 +74,14 @@ def estimate(metric: Metric, one: Scored, confidence: float) -> Estimate | None:
     """One metric of one scorer: the mean of its losses, unless the metric knows better."""
     if metric.estimate is None:
         return mean_estimate(one.losses[metric.name], confidence)
-    return _call(metric, metric.estimate, one.outputs, one.labels, confidence)
+    return _told(metric, _call(metric, metric.estimate, one.outputs, one.labels, confidence))
 
 
 def difference(metric: Metric, one: Scored, other: Scored, confidence: float) -> Estimate | None:
     """One metric of one scorer less that of another: the mean of what rows differ by, unless the metric knows better."""
     if metric.difference is None:
         return mean_estimate(one.losses[metric.name] - other.losses[metric.name], confidence)
-    return _call(metric, metric.difference, one.outputs, other.outputs, one.labels, confidence)
+    return _told(metric, _call(metric, metric.difference, one.outputs, other.outputs, one.labels, confidence))
 
 
 def mean_estimate(values: Floats, confidence: float = 0.95) -> Estimate:
@@ -165,12 +165,26 @@ def _bad_loss(metric: Metric, got: str) -> InvalidInput:
     )
 
 
+def _told(metric: Metric, found: object) -> Estimate | None:
+    """What a user's function estimated; what is no number is not known."""
+    if found is None:
+        return None
+    if not isinstance(found, Estimate):
+        raise InvalidInput(
+            f"metric {metric.name} estimated {shown(found)}, which is no Estimate.",
+            next_step="let its functions return ev.Estimate(value=…, low=…, high=…), or None.",
+        )
+    return None if np.isnan([found.value, found.low, found.high]).any() else found
+
+
 def _call(metric: Metric, function: Callable[..., T], *arguments: object) -> T:
+    # Each function gets arrays of its own: one that changes them in place must change no other metric, nor the user's rows.
+    own = [one.copy() if isinstance(one, np.ndarray) else one for one in arguments]
     try:
-        return function(*arguments)
+        return function(*own)
     except EverloopError:
         raise
-    except Exception as error:  # a user's function may fail in any way
+    except (Exception, SystemExit) as error:  # a user's function may fail in any way
         raise InvalidInput(
             f"metric {metric.name} cannot be computed: {shown(error)}.",
             next_step="mend its function; it gets the outputs and the labels as two arrays, a value for each row.",

@@ -158,6 +158,11 @@ def check_names(own: Iterable[Metric], *, asked_by: str = "") -> None:
     """Refuse two metrics of one name, and the name of one of ours for another."""
     known = dict(METRICS)
     for metric in own:
+        if not isinstance(metric, Metric):
+            raise InvalidInput(
+                f"{_by(asked_by)}{shown(metric)} is no metric of your own.",
+                next_step="give a list of ev.Metric(…); everloop's own are measured anyway.",
+            )
         if known.setdefault(metric.name, metric) != metric:
             raise InvalidInput(
                 f"{_by(asked_by)}there are two metrics named {metric.name!r}.",

@@ -9,7 +9,11 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number computed from a sample, and the interval that holds the true one with the stated confidence."""
+    """A number computed from a sample, and the interval that holds the true one with the stated confidence.
+
+    >>> str(Estimate(value=0.5, low=0.4, high=0.6))
+    '0.5000 (0.4000 to 0.6000)'
+    """
 
     value: float
     low: float

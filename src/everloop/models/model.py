@@ -14,7 +14,7 @@ from everloop.errors import InvalidInput
 from everloop.models.compiled import Columns, CompiledSignature
 from everloop.models.flavors import flavor_of
 from everloop.models.flavors.flavor import Predict
-from everloop.models.rows import as_table, time_span
+from everloop.models.rows import time_span
 from everloop.models.signature import matrix
 from everloop.records.json import Json
 from everloop.records.models import Datatype, FeaturePin, Signature, Task
@@ -91,7 +91,7 @@ class Model:
 
     def outputs(self, rows: Any) -> Outputs:
         """All of its outputs by name, each of shape (rows, *shape)."""
-        return self._answer(matrix(self.signature, as_table(rows)))
+        return self._answer(matrix(self.signature, rows))
 
     def predict_unseen(self, rows: pa.Table, *, time: str | None = None) -> np.ndarray:
         """Its main output for rows that training has not seen, for an honest evaluation.

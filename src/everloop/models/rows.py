@@ -17,15 +17,23 @@ from everloop.records.models import Task
 
 def as_table(rows: Any) -> pa.Table:
     """An Arrow table, also from a data frame that Arrow can read (pandas, Polars)."""
-    if isinstance(rows, pa.Table):
-        return rows
     try:
-        return pa.table(rows)
+        table = rows if isinstance(rows, pa.Table) else pa.table(rows)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise InvalidInput(
             f"a {type(rows).__name__} cannot be read as a table: {error}.",
             next_step="give a pyarrow.Table or a data frame.",
         ) from None
+    names = table.column_names
+    twice = (
+        [name for name in dict.fromkeys(names) if names.count(name) > 1] if len({*names}) < len(names) else []
+    )
+    if twice:
+        raise InvalidInput(
+            f"the rows have two columns named {', '.join(twice)}.",
+            next_step="give each a name of its own, or leave one out.",
+        )
+    return table
 
 
 def time_span(rows: pa.Table, time: str) -> tuple[datetime, datetime] | None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from everloop.errors import InvalidInput
+from everloop.models.rows import as_table
 from everloop.records.models import Datatype, Field, Signature, Task
 from everloop.storage.columns import decode, is_text
 
@@ -33,6 +34,7 @@ def infer_signature(
 
     Raises InvalidInput for a column that is missing, or of a type that no model takes.
     """
+    rows = as_table(rows)
     if not inputs:
         raise InvalidInput(
             "a model needs at least one input.", next_step='name them: inputs=["price", "months"].'
@@ -63,6 +65,7 @@ def matrix(signature: Signature, rows: pa.Table) -> np.ndarray:
     >>> matrix(infer_signature(rows, inputs=["hour", "carrier"]), rows).tolist()
     [[6.0, 1.0], [nan, 0.0]]
     """
+    rows = as_table(rows)
     missing = [field.name for field in signature.inputs if field.name not in rows.column_names]
     if missing:
         raise InvalidInput(

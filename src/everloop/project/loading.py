@@ -42,8 +42,8 @@ def _unload_modules(root: Path) -> None:
 
 def _import(settings: Settings) -> ModuleType:
     root = str(settings.root)
-    if root not in sys.path:
-        sys.path.insert(0, root)
+    # First of all, whatever other project this process has opened since.
+    sys.path[:] = [root, *(folder for folder in sys.path if folder != root)]
     try:
         module = importlib.import_module(settings.module)
     except EverloopError as error:

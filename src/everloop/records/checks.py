@@ -59,7 +59,7 @@ class Check(Generic[T]):
         try:
             answer = self.ask(value)
             if isinstance(answer, CheckResult):
-                return answer
+                return answer if _is_plain(answer) else _not_plain(self.name, answer)
             passed, because = answer
             return CheckResult(name=self.name, passed=bool(passed), because=str(because))
         except Exception as error:  # noqa: BLE001 - fail closed: whatever went wrong, the answer is no
@@ -70,6 +70,19 @@ class Check(Generic[T]):
 
     def __or__(self, other: Check[T]) -> Check[T]:
         return _join(self, other, "or", any)
+
+
+def _is_plain(answer: CheckResult) -> bool:
+    """Whether it holds what it says it holds, so that it can be kept."""
+    plain = (
+        isinstance(answer.passed, bool) and isinstance(answer.name, str) and isinstance(answer.because, str)
+    )
+    return plain and all(isinstance(part, CheckResult) and _is_plain(part) for part in answer.parts)
+
+
+def _not_plain(name: str, answer: CheckResult) -> CheckResult:
+    because = f"cannot be evaluated: {answer!r} needs passed=True or False, and texts as name and because"
+    return CheckResult(name=name, passed=False, because=because)
 
 
 def _join(left: Check[T], right: Check[T], word: str, rule: Callable[[list[bool]], bool]) -> Check[T]:

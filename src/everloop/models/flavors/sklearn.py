@@ -69,6 +69,14 @@ def _is_sklearn(estimator: object) -> bool:
     return type_of(estimator)[0] == "sklearn" and hasattr(estimator, "predict")
 
 
+def _is_estimator(thing: object) -> bool:
+    # Not by `predict`, which an estimator that is made of others may have only when it is fitted. A class is none yet.
+    if type_of(thing)[0] != "sklearn" or not hasattr(thing, "fit"):
+        return False
+    base = import_module("sklearn.base")
+    return bool(hasattr(thing, "predict") or base.is_classifier(thing) or base.is_regressor(thing))
+
+
 SKLEARN = Flavor(
     name="sklearn",
     file="model.skops",
@@ -77,5 +85,5 @@ SKLEARN = Flavor(
     read=_read_sklearn,
     width=lambda estimator: getattr(estimator, "n_features_in_", None),
     predict=_predict_sklearn,
-    trains=lambda estimator: _is_sklearn(estimator) and hasattr(estimator, "fit"),
+    trains=_is_estimator,
 )
