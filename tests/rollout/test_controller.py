@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from everloop.evaluation.metric import METRICS, Metric
+from everloop.monitoring.inference_log import window
+from everloop.monitoring.labels import labelled
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, TrafficSplit
@@ -30,6 +33,7 @@ from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, qualit
 from everloop.settings import Settings
 from everloop.storage import ledger
 from everloop.storage.ids import id_maker
+from everloop.storage.schema import predictions
 from everloop.storage.workspace import Workspace, open_workspace
 from tests.support.traffic import ask, label, log, point, prediction, register
 
@@ -385,6 +389,26 @@ def test_what_arrived_before_the_rollout_is_no_part_of_it(rolling: Scene) -> Non
     log(rolling.workspace, [replace(row, arrived_at=rolling.now - DAY)])
     with rolling.workspace.database.read() as tx:
         assert gather(tx, rolling.rollout(), None).requests == ()
+
+
+def test_what_stands_in_the_log_before_the_rollout_is_not_read_for_it(scene: Scene) -> None:
+    """A log of years makes no look at a rollout slower: it begins where the log ended when the rollout began."""
+    workspace = scene.workspace
+    register(workspace, 1, alias=CHALLENGER)
+    scene.settle()
+    log(workspace, [prediction("earlier", time=scene.now, version=1)])
+    register(workspace, 2, alias=CHALLENGER)
+    scene.settle()
+    log(workspace, [prediction("later", time=scene.now, version=1)])
+    rollout = scene.rollout()
+    with workspace.database.read() as tx:
+        rows = labelled(tx, endpoint="late", after=rollout.log_seq)
+        assert {row.prediction.id for row in rows} == {"later"}
+        query = window(select(predictions), "late", None, None, None, Arm, after=rollout.log_seq)
+        shown = query.compile(tx, compile_kwargs={"literal_binds": True})
+        if tx.dialect.name == "sqlite":
+            plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {shown}"))
+            assert "SEARCH predictions USING INTEGER PRIMARY KEY (rowid>?)" in plan
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

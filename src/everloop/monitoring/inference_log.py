@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, select, text
+from sqlalchemy import Connection, RowMapping, Select, func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
@@ -271,6 +271,11 @@ def read_log(tx: Connection, *, after: int = 0, limit: int | None = None) -> lis
     return [from_row(row) for row in tx.execute(query).mappings()]
 
 
+def last_seq(tx: Connection) -> int:
+    """Where the inference log ends now; 0 while it is empty."""
+    return tx.execute(select(func.max(predictions.c.seq))).scalar_one() or 0
+
+
 def order(prediction: Prediction) -> tuple[datetime, str, str, str]:
     """The one order that monitors rely on; sorted here, because each database compares text in its own way."""
     return (prediction.time, prediction.request_id, prediction.arm.value, prediction.id)
@@ -283,11 +288,18 @@ def window(
     until: datetime | None,
     version: int | None,
     arms: Iterable[Arm],
+    after: int | None = None,
     arrived_since: datetime | None = None,
 ) -> Select[Any]:
     """Narrow a query over `predictions` to one endpoint's window."""
     table = predictions.c
-    query = query.where(table.endpoint == endpoint, table.arm.in_([arm.value for arm in arms]))
+    query = query.where(table.arm.in_([arm.value for arm in arms]))
+    if after is None:
+        query = query.where(table.endpoint == endpoint)
+    else:
+        # Told as an expression, so that SQLite walks along `seq`: the index of endpoint and time would give it everything
+        # that the endpoint was ever asked.
+        query = query.where(table.seq > after, table.endpoint.concat("") == endpoint)
     if since is not None:
         query = query.where(table.time >= since)
     if until is not None:

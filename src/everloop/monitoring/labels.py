@@ -103,21 +103,22 @@ def labelled(
     version: int | None = None,
     arms: Iterable[Arm] = tuple(Arm),
     as_of: datetime | None = None,
+    after: int | None = None,
     arrived_since: datetime | None = None,
 ) -> list[Labelled]:
     """Predictions with `since <= time < until` and their labels, ordered by time, request, arm and id.
 
     Predictions without a label are in the list too, so that coverage can be told. All arms by default: a request
     that two revisions scored gives one row for each. With `as_of`, only labels received until then are seen; a
-    corrected label was received when its correction was. `arrived_since` asks for requests that the server has received
-    since then, whatever time they carry.
+    corrected label was received when its correction was. `after` asks for what stands behind that place in the inference
+    log, and `arrived_since` for requests that the server has received since then, whatever time they carry.
     """
     received = labels.c.prediction_id == predictions.c.id
     if as_of is not None:
         received = and_(received, labels.c.received_at <= as_of)
     query = select(predictions, labels.c.value.label("label"), labels.c.time.label("labelled_at"))
     query = query.select_from(predictions.outerjoin(labels, received))
-    query = window(query, endpoint, since, until, version, arms, arrived_since)
+    query = window(query, endpoint, since, until, version, arms, after, arrived_since)
     rows = [
         Labelled(prediction=from_row(row), label=row["label"], labelled_at=row["labelled_at"])
         for row in tx.execute(query).mappings()

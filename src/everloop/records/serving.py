@@ -151,6 +151,8 @@ class Rollout:
     step: int
     started_at: datetime
     step_started_at: datetime
+    log_seq: int = 0
+    """Where the inference log ended when it began: all of its requests stand behind that."""
     ended_at: datetime | None = None
     verdict: CheckResult | None = None
     observed: Mapping[str, Json] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from everloop.errors import InvalidInput
 from everloop.evaluation.measure import bounded_losses
 from everloop.evaluation.metric import Metric
+from everloop.monitoring.inference_log import last_seq
 from everloop.monitoring.labels import Labelled, labelled
 from everloop.records.checks import CheckResult
 from everloop.records.events import EventType
@@ -78,7 +79,7 @@ def gather(tx: Connection, rollout: Rollout, metric: Metric | None) -> Evidence:
     What belongs to it is decided by model, version, share and arrival. The `time` and the `id` of a request are the client's
     choice: a canary that fails must not look well because its requests are dated last year.
     """
-    rows = labelled(tx, endpoint=rollout.endpoint, arrived_since=rollout.started_at)
+    rows = labelled(tx, endpoint=rollout.endpoint, after=rollout.log_seq, arrived_since=rollout.started_at)
     known = [row for row in rows if _belongs(row, rollout)]
     known.sort(key=lambda row: row.prediction.id)
     costs = _costs(known, metric)
@@ -196,6 +197,7 @@ def _begin(
 def _start(
     tx: Connection, *, workspace: Workspace, endpoint: Endpoint, traffic: Traffic, challenger: int
 ) -> None:
+    log_seq = last_seq(tx)  # before it has a time: whatever arrives from then on stands behind it
     rollout = Rollout(
         id=f"{endpoint.name}-{endpoint.model}-{challenger}",
         endpoint=endpoint.name,
@@ -206,6 +208,7 @@ def _start(
         step=0,
         started_at=workspace.now(),
         step_started_at=workspace.now(),
+        log_seq=log_seq,
     )
     add_rollout(tx, rollout)
     _emit(tx, workspace, rollout, EventType.ROLLOUT_STARTED, {"stable": traffic.stable, "canary": challenger})

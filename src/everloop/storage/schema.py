@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
     true,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -332,6 +333,7 @@ rollouts = Table(
     Column("state", String(20), nullable=False),
     Column("step", Integer, nullable=False),
     Column("started_at", UtcTime, nullable=False),
+    Column("log_seq", BigInteger, nullable=False, server_default=text("0")),
     Column("step_started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("verdict", JsonText),
@@ -360,7 +362,6 @@ predictions = Table(
     Column("seconds", Float, nullable=False),
     UniqueConstraint("id", "arm"),
     Index("ix_predictions_endpoint_time", "endpoint", "time"),
-    Index("ix_predictions_endpoint_arrived_at", "endpoint", "arrived_at"),
     sqlite_autoincrement=True,  # a reader that goes on from a number must not meet it again
 )
 

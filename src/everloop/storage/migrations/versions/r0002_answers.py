@@ -23,6 +23,8 @@ def upgrade() -> None:
     """Rewrite the inference log and the labels; add what runs may be asked for."""
     _remake_predictions()
     _remake_labels()
+    # Requests of a rollout that is under way stand anywhere in the log that was.
+    op.add_column("rollouts", sa.Column("log_seq", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.add_column("runs", sa.Column("register", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.create_table(
         "run_pins",
@@ -59,9 +61,6 @@ def _remake_predictions() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_predictions_endpoint_time", "predictions", ["endpoint", "time"], unique=False)
-    op.create_index(
-        "ix_predictions_endpoint_arrived_at", "predictions", ["endpoint", "arrived_at"], unique=False
-    )
     names = _output_names()
     # 0.1 knew no arrival. Ids were made in the order in which requests came (UUID version 7), and the time of the fact is
     # the only time there is.
