@@ -1,12 +1,24 @@
 """What runs the cases can be trusted; the cases themselves are asked by `make cases`."""
 
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.cases.run import HERE, KNOWN, Runner, Told, find_cases, find_changes, read_known, read_verdict
+from tests.cases.run import (
+    HERE,
+    KNOWN,
+    Known,
+    Runner,
+    Told,
+    find_cases,
+    find_changes,
+    hear_interrupts,
+    read_known,
+    read_verdict,
+)
 
 
 def test_verdict() -> None:
@@ -18,15 +30,22 @@ def test_verdict() -> None:
 
 
 def test_changes() -> None:
-    """A change is told in both directions; what could not be asked has not changed."""
+    """A change is told in both directions; what could not be asked has not changed, and what luck decides tells nothing."""
     told = [Told("a", "FAIL", ""), Told("b", "PASS", ""), Told("c", "FAIL", ""), Told("d", "LACK", "")]
-    changes = find_changes(told, frozenset({"b", "c", "d"}))
+    luck = [Told("e", "FAIL", ""), Told("f", "PASS", "")]
+    known = Known(failing=frozenset({"b", "c", "d"}), by_luck=frozenset({"e", "f"}))
+    changes = find_changes([*told, *luck], known)
     assert [change.split()[0:2] for change in changes] == [["a", "fails"], ["b", "passes:"]]
 
 
-def test_known() -> None:
-    """Every case that is known to fail is a case."""
-    assert read_known(KNOWN) <= set(find_cases())
+def test_known(tmp_path: Path) -> None:
+    """Every case that is named is a case; a question mark stands before what luck decides."""
+    known = read_known(KNOWN)
+    assert known.all <= set(find_cases())
+    assert not known.failing & known.by_luck
+    given = tmp_path / "known.txt"
+    given.write_text("# Title\n\na.py  # D1\n? b.py  # S5\n")
+    assert read_known(given) == Known(failing=frozenset({"a.py"}), by_luck=frozenset({"b.py"}))
     assert find_cases(["pipelines/33"]) == ["pipelines/33_canary_event_time.py"]
 
 
@@ -58,6 +77,21 @@ def test_surroundings(tmp_path: Path) -> None:
     assert python == sys.executable
     assert not Path(folder).exists()
     assert Path(folder).is_relative_to(tmp_path)
+
+
+def test_started_in_the_background(tmp_path: Path) -> None:
+    """A case can be interrupted, though a shell started the runner so that Ctrl-C is not heard."""
+    script = tmp_path / "asks.py"
+    script.write_text(
+        "import signal\nprint('PASS', signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        hear_interrupts()
+        told = Runner(Path(sys.executable), 30.0, tmp_path)(str(script))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told.reason == "True"
 
 
 @pytest.mark.parametrize("room", ["data", "pipelines", "attack"])

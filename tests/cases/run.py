@@ -6,7 +6,7 @@
 
 A case is a script that prints PASS or FAIL and why. What it prints is one line here, `PASS|FAIL path: reason`, or
 `LACK path: what` where the machine has not what the case needs. The sorted list goes to `out/cases.txt`.
-`known.txt` names the cases that fail today; the exit code is 0 when exactly those failed.
+`known.txt` names the cases that fail today; the exit code is 0 when exactly those failed, but for those by luck.
 """
 
 from __future__ import annotations
@@ -48,6 +48,19 @@ class Told:
 
     def __str__(self) -> str:
         return f"{self.verdict} {self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The cases that fail today, and those that pass or fail by luck."""
+
+    failing: frozenset[str]
+    by_luck: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every case that is named."""
+        return self.failing | self.by_luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +154,25 @@ def find_cases(only: Sequence[str] = ()) -> list[str]:
     return sorted(path for path in found if not only or path.startswith(tuple(only)))
 
 
-def read_known(path: Path) -> frozenset[str]:
-    """The cases that fail today: a path a line, after it and a `#` what is to mend it."""
+def read_known(path: Path) -> Known:
+    """A path a line, after it and a `#` what is to mend it; a `?` before it when luck has a part in its verdict."""
     lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return frozenset(line for line in lines if line)
+    given = [line for line in lines if line]
+    return Known(
+        failing=frozenset(line for line in given if not line.startswith("?")),
+        by_luck=frozenset(line.removeprefix("?").strip() for line in given if line.startswith("?")),
+    )
 
 
-def find_changes(told: Iterable[Told], known: frozenset[str]) -> list[str]:
+def find_changes(told: Iterable[Told], known: Known) -> list[str]:
     """A sentence for each case whose verdict is another than known; what could not be asked has not changed."""
     changes = []
     for one in sorted(told):
-        if one.verdict == "FAIL" and one.path not in known:
+        if one.path in known.by_luck:
+            continue
+        if one.verdict == "FAIL" and one.path not in known.failing:
             changes.append(f"{one.path} fails and is not in {KNOWN.name}")
-        elif one.verdict == "PASS" and one.path in known:
+        elif one.verdict == "PASS" and one.path in known.failing:
             changes.append(f"{one.path} passes: take it out of {KNOWN.name}")
     return changes
 
@@ -175,8 +194,15 @@ def run_all(paths: Sequence[str], runner: Runner, jobs: int) -> list[Told]:
     return sorted(told)
 
 
+def hear_interrupts() -> None:
+    """A shell that starts us in the background lets us ignore Ctrl-C, and each case would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> int:
     """0 when exactly the known cases failed."""
+    hear_interrupts()
     parser = argparse.ArgumentParser(description="Run the cases.")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     parser.add_argument(
@@ -191,7 +217,7 @@ def main() -> int:
     if not paths:
         parser.error(f"no case begins with {' or '.join(given.only)}")
     known = read_known(KNOWN)
-    if unknown := sorted(known - set(find_cases())):
+    if unknown := sorted(known.all - set(find_cases())):
         parser.error(f"{KNOWN.name} names what is no case: {', '.join(unknown)}")
     scratch = Path(tempfile.mkdtemp(prefix="cases-"))
     try:

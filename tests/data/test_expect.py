@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from typing import get_args
 
 import pyarrow as pa
 import pytest
@@ -139,6 +140,13 @@ def test_a_declaration_that_makes_no_sense_is_refused(declare: object) -> None:
     assert callable(declare)
     with pytest.raises(InvalidInput):
         declare()
+
+
+def test_every_kind_of_expectation_can_be_declared() -> None:
+    """A dataset takes each that there is; whoever adds one names it in one place."""
+    each = (between("x", 0, 1), one_of("x", 1), not_null("x"), unique("x"))
+    assert {type(expectation) for expectation in each} == set(get_args(Expectation))
+    assert Dataset("flights", keys=[], event_time=None, expect=each).expect == each
 
 
 def test_a_dataset_is_a_value() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,16 @@ from hypothesis import strategies as st
 
 from everloop.errors import InvalidInput
 from everloop.loop.decisions import Decision, Decisions, Firing, Situation, decide
-from everloop.loop.triggers import Budget, Triggers, on_decay, on_drift, on_new_data, on_schedule
-from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.loop.triggers import (
+    Budget,
+    MonitorTrigger,
+    Triggers,
+    on_decay,
+    on_drift,
+    on_new_data,
+    on_schedule,
+)
+from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.pipelines.pipeline import pipeline
 from everloop.pipelines.steps import step
 from everloop.records.datasets import Dataset
@@ -135,6 +144,12 @@ def test_every_reason_has_one_fate_and_at_most_one_starts_a_run(
     if situation.queued or situation.running or cooling or situation.started_lately >= LIMITS.budget.runs:
         assert not outcome.start
     assert all(one.because for one in outcome.firings)
+
+
+def test_a_trigger_waits_for_an_event_that_a_monitor_raises() -> None:
+    """One that nobody raises would never start a run."""
+    raised = {monitor.event for monitor in get_args(Monitor)}
+    assert {trigger.event for trigger in get_args(MonitorTrigger)} <= raised
 
 
 def test_triggers_that_cannot_work_are_refused() -> None:

@@ -30,6 +30,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from everloop.errors import Corrupted, InvalidInput, Refused, Unsupported
 from everloop.evaluation.baselines import constant, logistic
+from everloop.models.flavors import FLAVORS
 from everloop.models.model import Model
 from everloop.models.saving import load_model, save_model
 from everloop.models.signature import infer_signature, matrix
@@ -141,7 +142,7 @@ class TestKeeping:
             SIGNATURE,
             NOON,
             {"trees": 5, "note": None},
-            kind.split()[0] if kind.split()[0] in ("lightgbm", "onnx") else "sklearn",
+            kind.split()[0] if kind.split()[0] in {flavor.name for flavor in FLAVORS} else "sklearn",
         )
 
     @pytest.mark.parametrize("kind", ESTIMATORS)

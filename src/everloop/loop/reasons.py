@@ -14,8 +14,7 @@ from everloop.loop.decisions import Decision, Firing, newest_slot
 from everloop.loop.firings import list_firings, list_known_keys
 from everloop.loop.situation import FRESHENS
 from everloop.loop.triggers import (
-    DecayTrigger,
-    DriftTrigger,
+    MonitorTrigger,
     NewDataTrigger,
     ScheduleTrigger,
     Trigger,
@@ -135,7 +134,7 @@ def _by_data(
             yield f"changed-v{batch.version}", why, batch.arrived_at
 
 
-def _by_event(tx: Connection, rule: DecayTrigger | DriftTrigger) -> Iterator[tuple[str, str, datetime]]:
+def _by_event(tx: Connection, rule: MonitorTrigger) -> Iterator[tuple[str, str, datetime]]:
     for event in ledger.read(tx, types=[rule.event], subject=rule.monitor):
         yield event.id, _describe(event), event.time
 

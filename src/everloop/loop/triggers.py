@@ -59,7 +59,7 @@ class DecayTrigger:
 
     monitor: str
     kind: ClassVar[str] = "decay"
-    event: ClassVar[EventType] = EventType.PERFORMANCE_DECAYED
+    event: ClassVar[EventType] = PerformanceMonitor.event
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class DriftTrigger:
 
     monitor: str
     kind: ClassVar[str] = "drift"
-    event: ClassVar[EventType] = EventType.DRIFT_DETECTED
+    event: ClassVar[EventType] = DriftMonitor.event
 
     @property
     def name(self) -> str:
@@ -81,7 +81,8 @@ class DriftTrigger:
         return f"drift {self.monitor}"
 
 
-Trigger = ScheduleTrigger | NewDataTrigger | DecayTrigger | DriftTrigger
+MonitorTrigger = DecayTrigger | DriftTrigger
+Trigger = ScheduleTrigger | NewDataTrigger | MonitorTrigger
 
 
 def on_schedule(cron: str, *, timezone: str = "UTC") -> ScheduleTrigger:

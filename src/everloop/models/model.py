@@ -17,7 +17,7 @@ from everloop.models.flavors.flavor import Predict
 from everloop.models.rows import as_table, time_span
 from everloop.models.signature import matrix
 from everloop.records.json import Json
-from everloop.records.models import Datatype, FeaturePin, Field, Signature, Task
+from everloop.records.models import Datatype, FeaturePin, Signature, Task
 
 Outputs: TypeAlias = Mapping[str, np.ndarray]
 """What a model answers: for each output of its signature an array of shape (rows, *shape)."""
@@ -61,6 +61,8 @@ class Model:
     flavor: str = field(init=False)
     compiled: CompiledSignature = field(init=False, repr=False)
     _predict: Predict = field(init=False, repr=False)
+    _arrays: tuple[tuple[str, tuple[int, ...], Any], ...] = field(init=False, repr=False)
+    """Of each output its name, its shape for a row and the type of its array: looked up once and not for each request."""
 
     def __post_init__(self) -> None:
         if self.trained_until is not None and self.trained_until.tzinfo is None:
@@ -70,6 +72,10 @@ class Model:
         object.__setattr__(self, "flavor", flavor.name)
         object.__setattr__(self, "compiled", CompiledSignature(self.signature))
         object.__setattr__(self, "_predict", flavor.predict(self.estimator))
+        arrays = tuple(
+            (out.name, out.shape, np.dtype(_DTYPES[out.datatype])) for out in self.signature.outputs
+        )
+        object.__setattr__(self, "_arrays", arrays)
 
     @property
     def task(self) -> Task:
@@ -115,16 +121,15 @@ class Model:
             )
 
     def _answer(self, filled: np.ndarray) -> Outputs:
-        fields = self.signature.outputs
-        if not len(filled):
-            return {f.name: np.empty((0, *f.shape), dtype=_DTYPES[f.datatype]) for f in fields}
+        rows = len(filled)
+        if not rows:
+            return {name: np.empty((0, *shape), dtype) for name, shape, dtype in self._arrays}
         answered = self._predict(filled)
-        by_name = answered if isinstance(answered, Mapping) else {fields[0].name: answered}
-        return {f.name: _shaped(f, by_name[f.name], len(filled)) for f in fields}
-
-
-def _shaped(field: Field, values: Any, rows: int) -> np.ndarray:
-    return np.asarray(values, dtype=_DTYPES[field.datatype]).reshape(rows, *field.shape)
+        by_name = answered if isinstance(answered, Mapping) else {self._arrays[0][0]: answered}
+        return {
+            name: np.asarray(by_name[name], dtype).reshape(rows, *shape)
+            for name, shape, dtype in self._arrays
+        }
 
 
 def _refuse_other_width(takes: int | None, given: int) -> None:

@@ -30,7 +30,6 @@ _inputs = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | None]).de
 _outputs = msgspec.msgpack.Decoder(dict[str, bool | int | float | str | list[Any]]).decode
 _COLUMNS = tuple(column.name for column in predictions.c if column.name != "seq")
 _PACKED = ("arm", "outcome", "inputs", "outputs")
-_TIMES = ("time", "arrived_at")
 _PLAIN = tuple(name for name in _COLUMNS if name not in _PACKED)
 _utc = UtcTime().process_bind_param
 _IN_TURN = 0x6576_6C6F
@@ -223,16 +222,19 @@ def insert_predictions(tx: Connection, rows: Iterable[Prediction]) -> None:
         tx.execute(postgresql.insert(predictions).on_conflict_do_nothing(), values)
 
 
-def _insert_packed(tx: Connection, values: Sequence[Mapping[str, Any]]) -> None:
+def _insert_packed(tx: Connection, values: Sequence[dict[str, Any]]) -> None:
+    for row in values:
+        # Where a client gives no time of its own, the two are one.
+        arrived_at = _utc(row["arrived_at"], tx.dialect)
+        time = arrived_at if row["time"] is row["arrived_at"] else _utc(row["time"], tx.dialect)
+        row["time"], row["arrived_at"] = time, arrived_at
     # Many rows in one statement: Python's driver gives the interpreter to another thread at each one, and the
     # server's own thread waits for it to come back. Row by row costs four times as much of both.
     start = 0
     while left := len(values) - start:
         size = 1 << min(left.bit_length() - 1, 8)  # powers of two, so that few statements are ever prepared
         chunk = values[start : start + size]
-        flat = [
-            _utc(row[name], tx.dialect) if name in _TIMES else row[name] for row in chunk for name in _COLUMNS
-        ]
+        flat = [row[name] for row in chunk for name in _COLUMNS]
         tx.exec_driver_sql(_packed_insert(size), tuple(flat))
         start += size
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from everloop.errors import InvalidInput
 from everloop.evaluation.metric import Metric, get_metric
+from everloop.records.events import EventType
 from everloop.records.names import as_names, check_name
 
 
@@ -48,6 +49,7 @@ class PerformanceMonitor:
     maturity: timedelta
     min_labels: int
     kind: ClassVar[str] = "performance"
+    event: ClassVar[EventType] = EventType.PERFORMANCE_DECAYED
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class DriftMonitor:
     alarm_on: tuple[str, ...]
     ignore: tuple[str, ...]
     kind: ClassVar[str] = "drift"
+    event: ClassVar[EventType] = EventType.DRIFT_DETECTED
 
     def __init__(
         self,

@@ -20,7 +20,6 @@ from everloop.monitoring.labels import Labelled, labelled
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
 from everloop.monitoring.performance import Performance, decayed, performance, reference
 from everloop.monitoring.reference import find_evaluated_rows, find_evaluation, find_training_profile
-from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.records.models import CHAMPION, Datatype, ModelVersion
 from everloop.records.serving import Arm, Scalar
@@ -37,10 +36,6 @@ _ARROW = {
     Datatype.INT64: pa.int64(),
     Datatype.FP64: pa.float64(),
     Datatype.BYTES: pa.string(),
-}
-_EVENTS = {
-    PerformanceMonitor.kind: EventType.PERFORMANCE_DECAYED,
-    DriftMonitor.kind: EventType.DRIFT_DETECTED,
 }
 OK, ALARM, UNKNOWN = "ok", "alarm", "unknown"
 
@@ -69,7 +64,7 @@ def evaluate_window(workspace: Workspace, monitor: Monitor) -> MonitorWindow | N
     with workspace.database.read() as tx:
         window = None if _judged(tx, monitor.name, end) else _window(tx, workspace, monitor, end)
     if window is not None:
-        _write(workspace, window)
+        _write(workspace, monitor, window)
     return window
 
 
@@ -239,7 +234,7 @@ def _table(version: ModelVersion, rows: list[Mapping[str, Scalar]]) -> pa.Table:
     )
 
 
-def _write(workspace: Workspace, window: MonitorWindow) -> None:
+def _write(workspace: Workspace, monitor: Monitor, window: MonitorWindow) -> None:
     with workspace.database.write() as tx:
         if not insert_once(tx, windows, {name: getattr(window, name) for name in window.__slots__}):
             return
@@ -247,7 +242,7 @@ def _write(workspace: Workspace, window: MonitorWindow) -> None:
             found = {"because": window.result.get("because"), "version": window.result.get("version")}
             id = f"{window.monitor}-{window.end.isoformat()}"
             event = workspace.event(
-                _EVENTS[window.kind], f"/monitors/{window.monitor}", window.monitor, found, id=id
+                monitor.event, f"/monitors/{window.monitor}", window.monitor, found, id=id
             )
             ledger.append(tx, event)
 

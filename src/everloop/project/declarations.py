@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from everloop.errors import InvalidInput, NotFound, ProjectError
 from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
-from everloop.loop.triggers import DecayTrigger, DriftTrigger, NewDataTrigger, Triggers
-from everloop.monitoring.monitors import DriftMonitor, PerformanceMonitor
+from everloop.loop.triggers import MonitorTrigger, NewDataTrigger, Triggers
+from everloop.monitoring.monitors import Monitor
 from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset, DatasetRows
@@ -33,7 +33,7 @@ class Declarations:
     models: Sequence[RegisteredModel]
     pipelines: Sequence[Pipeline]
     endpoints: Sequence[Endpoint]
-    monitors: Sequence[PerformanceMonitor | DriftMonitor]
+    monitors: Sequence[Monitor]
     triggers: Sequence[Triggers]
     services: Sequence[FeatureService]
     metrics: Sequence[Metric]
@@ -77,7 +77,7 @@ def find_declarations(settings: Settings, values: Iterable[object], *, sources: 
         models=_found(values, RegisteredModel),
         pipelines=_found(values, Pipeline),
         endpoints=_found(values, Endpoint),
-        monitors=_found(values, PerformanceMonitor) + _found(values, DriftMonitor),
+        monitors=[monitor for kind in get_args(Monitor) for monitor in _found(values, kind)],
         triggers=_found(values, Triggers),
         services=_found(values, FeatureService),
         metrics=_found(values, Metric),
@@ -159,7 +159,7 @@ def _check_monitors(declared: Declarations) -> None:
     for triggers in declared.triggers:
         declared.pipeline(triggers.pipeline)
         for rule in triggers.rules:
-            if isinstance(rule, DecayTrigger | DriftTrigger) and rule.monitor not in monitors:
+            if isinstance(rule, MonitorTrigger) and rule.monitor not in monitors:
                 raise ProjectError(
                     f"trigger {rule.name!r} reads a monitor, {_NOT_THERE}.",
                     next_step=_meant(rule.monitor, monitors, "give the monitor a name in the module."),

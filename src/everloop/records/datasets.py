@@ -238,10 +238,10 @@ class Dataset:
                 next_step="name the event time.",
             )
         for expectation in self.expect:
-            if not isinstance(expectation, Between | OneOf | NotNull | Unique):
+            if not isinstance(expectation, Expectation):
                 raise InvalidInput(
                     f"Dataset {self.name!r} expects {expectation!r}, which is no expectation.",
-                    next_step="use between, one_of, not_null or unique.",
+                    next_step="make it with a function for it, such as between or not_null.",
                 )
 
 

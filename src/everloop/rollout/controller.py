@@ -19,7 +19,7 @@ from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, Value
 from everloop.registry.aliases import drop_alias, find_alias, promote
-from everloop.rollout.canary import ALL_STABLE, Canary, Finished, Observed, Position, advance
+from everloop.rollout.canary import ALL_STABLE, AllAtOnce, Finished, Observed, Position, advance
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import (
     add_rollout,
@@ -239,7 +239,7 @@ def _step(
 
 def _weigh(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: Rollout) -> Position | Finished:
     plan = endpoint.rollout
-    if not isinstance(plan, Canary):
+    if isinstance(plan, AllAtOnce):
         return plan.begin()
     if rollout.step >= len(plan.steps):
         because = f"the plan has {len(plan.steps)} steps now, and the rollout was at step {rollout.step + 1}"

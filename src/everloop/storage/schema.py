@@ -51,7 +51,7 @@ class UtcTime(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         if dialect.name == "postgresql":
             return utc
-        return f"{utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+        return f"{utc.isoformat(timespec='microseconds')[: -len('+00:00')]}Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""
