@@ -164,7 +164,7 @@ def test_a_wrong_use_is_one_message_and_code_2(words: list[str], reason: str, ev
         (["run", "keep_fresh", "-p", "trees=1", "-p", "trees=2"], "twice", "once"),
         (["run", "keep_fresh", "-d", "renewals"], "'renewals' is not dataset@version", "renewals@2"),
         (["run", "keep_fresh", "-d", "renewals@1", "-d", "renewals@2"], "twice", "one version"),
-        (["run", "keep_fresh", "-d", "renewal@1"], "no dataset 'renewal'", "renewals"),
+        (["run", "keep_fresh", "-d", "renewal@1"], "does not read dataset 'renewal'", "renewals"),
         (["append", "nope", "x.csv"], "no dataset 'nope'", "renewals"),
         (["append", "renewals", "nope.csv"], "nope.csv does not exist", ""),
         (["append", "renewals", __file__], ".parquet, .csv, .jsonl", ""),
