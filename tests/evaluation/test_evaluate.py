@@ -15,7 +15,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from everloop.errors import InvalidInput
+from everloop.errors import InvalidInput, Unsupported
 from everloop.evaluation.baselines import constant, logistic
 from everloop.evaluation.compare import compare
 from everloop.evaluation.evaluate import evaluate
@@ -171,3 +171,15 @@ def test_what_is_wrong_with_the_rest_is_said(changes: dict[str, Any], reason: st
     with pytest.raises(InvalidInput, match=reason) as error:
         evaluate(given.pop("candidate"), given.pop("rows"), **given)
     assert next_step in error.value.next_step
+
+
+def test_what_is_no_classifier_is_not_measured_as_one() -> None:
+    """A regressor is told that nothing evaluates it yet; what is no model is named, the champion too."""
+    table = TRAIN.append_column("spent", TRAIN["visits"])
+    number = fit(LinearRegression(), table, inputs=["visits"], label="spent", time="at", task="regression")
+    with pytest.raises(Unsupported, match="regression cannot be evaluated yet"):
+        evaluate(number, TEST)
+    with pytest.raises(InvalidInput, match="'left@1' is no Model"):
+        evaluate(CANDIDATE, TEST, champion="left@1")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="is no Model"):
+        evaluate(CANDIDATE.estimator, TEST)  # type: ignore[arg-type]

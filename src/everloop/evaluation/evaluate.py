@@ -10,13 +10,14 @@ from typing import Any
 import numpy.typing as npt
 import pyarrow as pa
 
-from everloop.errors import EverloopError, InvalidInput
+from everloop.errors import EverloopError, InvalidInput, Unsupported, shown
 from everloop.evaluation.baselines import BASELINES
 from everloop.evaluation.compare import compare
 from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Evaluation
 from everloop.models.model import Model
 from everloop.models.rows import as_table, column_of, labels_of
+from everloop.records.models import Task
 from everloop.records.names import as_names
 
 
@@ -55,6 +56,16 @@ def evaluate(
     >>> evaluate(candidate, test, champion=champion).champion_left_out[:42]
     'rows from 2026-05-31T00:00:00+00:00 on wer'
     """
+    for one in (candidate, champion):
+        if not isinstance(one, Model | None):
+            raise InvalidInput(
+                f"{shown(one)} is no Model.", next_step="give what ev.fit returned, or ev.Model(…)."
+            )
+    if candidate.task is not Task.BINARY:
+        raise Unsupported(
+            f"a model of the task {candidate.task} cannot be evaluated yet.",
+            next_step="train one that tells true from false.",
+        )
     table, label = as_table(rows), _label(candidate)
     scores = candidate.predict_unseen(table)
     labels = labels_of(table, label, candidate.task)
