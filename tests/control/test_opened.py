@@ -34,6 +34,22 @@ def test_a_run_gives_back_everything_that_came_of_it(trained: Path) -> None:
         assert project.runs(limit=1)[0].id == run.run.id
 
 
+def test_a_project_that_is_closed_does_nothing_more(trained: Path) -> None:
+    """Its stores were given back, and nobody would give them back again; what was read from them stays."""
+    with ev.open(trained) as project:
+        run = project.run("keep_fresh")
+    assert repr(project) == "<everloop project, closed>"
+    assert isinstance(run.artifacts["train.output"], ev.Model)
+    for ask in (
+        project.status,
+        project.runs,
+        lambda: project.run("keep_fresh"),
+        lambda: project.load("churn@1"),
+    ):
+        with pytest.raises(Conflict, match="closed"):
+            ask()
+
+
 def test_a_model_that_is_refused_is_an_answer(trained: Path) -> None:
     """The run is complete; the verdict says which check failed and why."""
     change(trained / "churn.py", 'beats("constant")', 'beats("constant", by=9.0)')

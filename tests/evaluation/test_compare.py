@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -186,6 +187,25 @@ def test_what_is_not_there_or_not_a_number_fails() -> None:
         at_most("latency", 9.0)
     assert not not_worse(9.0)(replace(whole, against_champion=None)).passed
     assert not holds_on_slices(9.0)(replace(whole, slices=())).passed
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, "0.1", None, True])
+@pytest.mark.parametrize(
+    "check",
+    [
+        not_worse,
+        holds_on_slices,
+        lambda number: beats("constant", by=number),
+        lambda number: at_least("auc", number),
+        lambda number: at_most("auc", number),
+    ],
+)
+def test_a_check_that_no_number_could_pass_is_refused_where_it_is_declared(
+    check: Any, number: object
+) -> None:
+    """And not by every candidate there will ever be."""
+    with pytest.raises(InvalidInput, match="is no finite number"):
+        check(number)
 
 
 def test_rows_that_do_not_match_are_refused() -> None:

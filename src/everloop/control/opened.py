@@ -15,13 +15,13 @@ import pyarrow as pa
 from everloop.control import data, history, models, runs, status
 from everloop.control.projects import make_empty
 from everloop.control.runs import RunDetails, RunReport, failure
-from everloop.errors import NotFound, ProjectError
+from everloop.errors import Conflict, NotFound, ProjectError
 from everloop.evaluation.records import Evaluation
 from everloop.metadata.lineage import Lineage
 from everloop.models.model import Model
 from everloop.pipelines.lookup import load_artifact
 from everloop.pipelines.pipeline import Pipeline
-from everloop.project.opening import open_project
+from everloop.project.opening import Project, open_project
 from everloop.records.checks import CheckResult
 from everloop.records.data import Batch
 from everloop.records.events import Event
@@ -88,7 +88,7 @@ class OpenProject:
 
     def __init__(self, start: Path) -> None:
         self._stack = ExitStack()
-        self._project = self._stack.enter_context(open_project(start))
+        self._opened: Project | None = self._stack.enter_context(open_project(start))
 
     def __enter__(self) -> Self:
         return self
@@ -99,12 +99,21 @@ class OpenProject:
         self.close()
 
     def __repr__(self) -> str:
-        settings = self._project.settings
+        if self._opened is None:
+            return "<everloop project, closed>"
+        settings = self._opened.settings
         return f"<everloop project {settings.module} in {settings.root}>"
 
     def close(self) -> None:
         """Give the stores back; what was read from them stays."""
+        self._opened = None
         self._stack.close()
+
+    @property
+    def _project(self) -> Project:
+        if self._opened is None:
+            raise Conflict("this project is closed.", next_step="open it again with ev.open().")
+        return self._opened
 
     @property
     def workspace(self) -> Workspace:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+from everloop.errors import InvalidInput, shown
 from everloop.evaluation.metric import Metric, get_metric
 from everloop.evaluation.records import Estimate, Evaluation, SliceResult
 from everloop.records.checks import Check
@@ -20,6 +22,7 @@ def beats(baseline: str, by: float = 0.0, *, metric: str | Metric = _USUAL) -> C
     >>> (beats("constant") & beats("logistic", by=0.01, metric="auc")).name
     "(beats('constant', by=0) and beats('logistic', by=0.01, metric=auc))"
     """
+    _number("by", by)
     row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -43,6 +46,7 @@ def not_worse(margin: float, *, metric: str | Metric = _USUAL) -> Check[Evaluati
     >>> not_worse(margin=0.01).name
     'not_worse(margin=0.01)'
     """
+    _number("margin", margin)
     row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -66,6 +70,7 @@ def holds_on_slices(margin: float, *, metric: str | Metric = _USUAL) -> Check[Ev
     >>> holds_on_slices(margin=0.02).name
     'holds_on_slices(margin=0.02)'
     """
+    _number("margin", margin)
     row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -92,6 +97,7 @@ def at_least(metric: str | Metric, floor: float) -> Check[Evaluation]:
     >>> at_least("auc", 0.7).name
     'auc >= 0.7'
     """
+    _number("floor", floor)
     row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -107,6 +113,7 @@ def at_most(metric: str | Metric, ceiling: float) -> Check[Evaluation]:
     >>> (at_most("log_loss", 0.6) & beats("constant")).name
     "(log_loss <= 0.6 and beats('constant', by=0))"
     """
+    _number("ceiling", ceiling)
     row = get_metric(metric)
 
     def ask(evaluation: Evaluation) -> tuple[bool, str]:
@@ -114,6 +121,13 @@ def at_most(metric: str | Metric, ceiling: float) -> Check[Evaluation]:
         return (found is not None and found.value <= ceiling), _describe(row, found)
 
     return _check(f"{row.name} <= {ceiling:g}", row, ask)
+
+
+def _number(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput(
+            f"{what}={shown(value)} is no finite number.", next_step=f"give one, for example {what}=0.01."
+        )
 
 
 def _check(name: str, row: Metric, ask: Callable[[Evaluation], tuple[bool, str]]) -> Check[Evaluation]:
