@@ -27,6 +27,7 @@ def test_verdict() -> None:
     assert read_verdict("LACK root\n", 2) == ("LACK", "root")
     assert read_verdict("PASSWORD wrong\n", 1) == ("FAIL", "no verdict, exit code 1: PASSWORD wrong")
     assert read_verdict("PASS\n", None) == ("FAIL", "it did not end in time")
+    assert read_verdict("FAIL: got \0\n", 1) == ("FAIL", "got \N{SYMBOL FOR NULL}")
 
 
 def test_changes() -> None:

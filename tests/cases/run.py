@@ -134,7 +134,8 @@ def _signal(group: int, which: signal.Signals) -> None:
 
 def read_verdict(output: str, code: int | None) -> tuple[str, str]:
     """The last verdict that was printed, and its reason on one line; none is a FAIL."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    seen = output.replace("\0", "\N{SYMBOL FOR NULL}")  # the list stays a text
+    lines = [line.strip() for line in seen.splitlines() if line.strip()]
     if code is None:
         return "FAIL", "it did not end in time"
     for line in reversed(lines):
