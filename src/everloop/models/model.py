@@ -37,6 +37,7 @@ class Model:
     Takes LightGBM boosters, scikit-learn classifiers and regressors, and ONNX models.
 
     >>> from sklearn.dummy import DummyClassifier
+    >>> from everloop.records.models import Field
     >>> rows = pa.table({"visits": [1, 2, 3, 4], "left": [0, 1, 1, 1]})
     >>> signature = Signature(
     ...     inputs=(Field(name="visits", datatype=Datatype.INT64),),
