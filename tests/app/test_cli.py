@@ -533,6 +533,23 @@ seen = FeatureService("seen", [one, two])
     assert json.loads(everloop("run", "look", "--json", "-C", small).out)["warnings"] == [warning]
 
 
+def test_a_gate_that_is_asked_about_another_model_is_pointed_out(trained: Path, everloop: Everloop) -> None:
+    """Two candidates are easily mixed up; refitting what was judged on all rows may be meant, so it is no error."""
+    assert "warning" not in everloop("status", "-C", trained).out
+    change(
+        trained / "churn.py",
+        "evaluate(candidate, churn.champion",
+        "evaluate(train(train_rows, 9, seed), churn.champion",
+    )
+    said = everloop("run", "keep_fresh", "-C", trained)
+    assert said.code == 0
+    assert (
+        "warning: pipeline keep_fresh: the model that it registers as churn has no part in what the gate"
+        in said.out
+    )
+    assert "has no part in what the gate" in everloop("status", "-C", trained).out
+
+
 def test_the_champion_moves_by_hand_with_a_reason_and_back(trained: Path, everloop: Everloop) -> None:
     """Promote and roll back move alias and traffic at once, and the history keeps who and why."""
     everloop("run", "keep_fresh", "-p", "trees=30", "--register", "-C", trained)

@@ -89,6 +89,25 @@ class Graph:
         """The node of this name; None when it has none."""
         return next((node for node in self.nodes if node.name == name), None)
 
+    def unjudged(self) -> tuple[str, ...]:
+        """Models of which a version is registered that has no part in what their gate is asked about."""
+        return tuple(
+            node.model.name
+            for node in self.nodes
+            if isinstance(node, RegisterNode)
+            and isinstance(verdict := node.inputs.get("verdict"), Output)
+            and isinstance(candidate := node.inputs["candidate"], Output)
+            and candidate.node not in self._made_from(verdict.node)
+        )
+
+    def _made_from(self, name: str) -> set[str]:
+        """The nodes that go into this one, itself among them."""
+        found = {name}
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found |= {source.node for source in node.inputs.values() if isinstance(source, Output)}
+        return found
+
     def sources(self) -> tuple[Pinned, ...]:
         """What a run reads from outside: rows of datasets, histories of features, and the models behind aliases."""
         found = (source for node in self.nodes for source in node.inputs.values())

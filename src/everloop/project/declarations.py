@@ -59,12 +59,24 @@ class Declarations:
         return self.endpoints[0]
 
     def warnings(self) -> list[str]:
-        """What is no error and hardly meant: feature views that compute the same under two names."""
+        """What is no error and hardly meant: feature views that compute the same under two names, a model that is registered
+        on the word of a gate that was asked about something else.
+        """
         services: dict[FeatureService, None] = dict.fromkeys(self.services)
         for pipeline in self.pipelines:
             services |= {s.service: None for s in pipeline.graph.sources() if isinstance(s, ServiceHistory)}
         repeats = [(service.name, said) for service in services for said in duplicates(service)]
-        return [f"feature service {name}: {said[0].lower()}{said[1:]}" for name, said in repeats]
+        unjudged = [
+            (pipeline.name, model) for pipeline in self.pipelines for model in pipeline.graph.unjudged()
+        ]
+        return [
+            *(f"feature service {name}: {said[0].lower()}{said[1:]}" for name, said in repeats),
+            *(
+                f"pipeline {name}: the model that it registers as {model} has no part in what the gate is asked about; "
+                "evaluate the one that is registered."
+                for name, model in unjudged
+            ),
+        ]
 
 
 def find_declarations(settings: Settings, values: Iterable[object], *, sources: str) -> Declarations:
