@@ -325,7 +325,8 @@ def _needed(tree: ast.Module, own: set[str], namespace: Mapping[str, Any]) -> It
             if isinstance(value, ModuleType):
                 yield f"import {value.__name__} as {node.id}"
             elif isinstance(value, type | FunctionType):
-                yield f"from {value.__module__} import {node.id}"
+                public = value.__module__.partition("._")[0]  # as `pathlib._local` is since Python 3.13
+                yield f"from {public} import {node.id}"
             else:
                 raise AssertionError(f"an example needs {node.id}, which cannot be imported by its value")
 

@@ -9,6 +9,11 @@ from everloop.errors import InvalidInput
 from everloop.records.serving import Arm
 
 
+def percent_of(arm: Arm, share: int) -> int:
+    """Percent of traffic that the canary has when this arm has this share."""
+    return share if arm is Arm.CANARY else 100 - share
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredRequest:
     """What came of one request; all its facts are kept with the prediction, so a verdict can be repeated."""
@@ -49,7 +54,7 @@ class ScoredRequest:
     @property
     def canary_percent(self) -> int:
         """Percent of traffic that the canary had when the request came."""
-        return self.share if self.arm is Arm.CANARY else 100 - self.share
+        return percent_of(self.arm, self.share)
 
     @property
     def paired(self) -> bool:

@@ -18,7 +18,7 @@ from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
 from everloop.rollout.evalue import MORE_OFTEN, OTHERWISE, Gain, fewest, mean_above_zero, which_arm
-from everloop.rollout.evidence import Evidence, ScoredRequest
+from everloop.rollout.evidence import Evidence, ScoredRequest, percent_of
 
 SPLIT_ALPHA = 0.001
 """How often a sound router may be accused of not keeping to the split."""
@@ -126,9 +126,12 @@ def count_errors(evidence: Evidence) -> ErrorCounts:
     on which arm failures fall. Counting every failure of a unit took a judge with a stated rate of 1 % to 7.5 %.
     """
     firsts = evidence.first_of_units()
+    # Counted by share and only then put into the canary's percent: of those there are few, and of requests many.
+    requests = Counter((one.share, one.arm, one.failed) for one in firsts)
+    failures = Counter((one.share, one.arm) for one in evidence.first_failures())
     return ErrorCounts(
-        requests=Counter((one.canary_percent, one.arm, one.failed) for one in firsts),
-        failures=Counter((one.canary_percent, one.arm) for one in evidence.first_failures()),
+        requests={(percent_of(arm, share), arm, failed): n for (share, arm, failed), n in requests.items()},
+        failures={(percent_of(arm, share), arm): n for (share, arm), n in failures.items()},
         one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.requests) else None,
     )
 
