@@ -24,17 +24,8 @@ from pathlib import Path
 from scipy.special import betaincinv
 
 from everloop.records.serving import Arm
-from everloop.rollout.evidence import Evidence, ScoredRequest
-from everloop.rollout.judge import (
-    ErrorCounts,
-    Judgement,
-    Verdict,
-    count_errors,
-    error_rate,
-    quality,
-    weigh_errors,
-    weigh_pairs,
-)
+from everloop.rollout.evidence import Evidence, of_pairs
+from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality, weigh_errors
 
 ALPHA = 0.01
 Request = tuple[str, int, Arm, bool]
@@ -121,7 +112,7 @@ def looks(requests: Iterable[Request], margin: float, every: int) -> Iterator[tu
             failed_before.add(unit)
             failures[percent, where] += 1
         if number % every == 0:
-            yield number, weigh_errors(ErrorCounts(requests=first, failures=failures), margin, ALPHA)
+            yield number, weigh_errors(Evidence(firsts=first, failures=failures), margin, ALPHA)
 
 
 def of_errors(truth: Truth, runs: int, every: int) -> Found:
@@ -140,9 +131,11 @@ def pair_looks(
     seed: int, harm: float, margin: float, spread: float, count: int, every: int
 ) -> Iterator[tuple[int, Judgement]]:
     """The shipped verdict on quality after every so many pairs."""
-    pairs = list(outcomes(seed, count, harm=harm, spread=spread))
+    judge, seen = quality(margin), Evidence()
+    extra = list(extra_losses(seed, count, harm=harm, spread=spread))
     for number in range(every, count + 1, every):
-        yield number, weigh_pairs(pairs[:number], margin, ALPHA)
+        seen += added_up(judge, extra[number - every : number])
+        yield number, judge(seen)
 
 
 def told(name: str, rollouts: list[Iterator[tuple[int, Judgement]]]) -> Found:
@@ -167,53 +160,42 @@ def decision(rollout: Iterator[tuple[int, Judgement]]) -> tuple[int, Verdict] | 
     return None
 
 
-def outcomes(
-    seed: int, count: int, *, harm: float, spread: float, fails: float = 0.0
-) -> Iterator[ScoredRequest]:
-    """Requests that both revisions scored; the canary's Brier loss is `harm` higher on average."""
+def extra_losses(seed: int, count: int, *, harm: float, spread: float) -> Iterator[float]:
+    """How much more the canary loses on each of so many requests: `harm` on average."""
     rng = random.Random(seed)
-    for number in range(count):
-        where = Arm.CANARY if rng.random() < 0.5 else Arm.STABLE
-        extra = min(max(harm + rng.gauss(0.0, spread), -1.0), 1.0)
-        canary, stable = 0.5 + extra / 2, 0.5 - extra / 2
-        yield ScoredRequest(
-            seq=number,
-            request_id=f"r{number:07}",
-            unit=f"r{number:07}",
-            arm=where,
-            share=50,
-            failed=rng.random() < fails,
-            loss=canary if where is Arm.CANARY else stable,
-            other_loss=stable if where is Arm.CANARY else canary,
-        )
+    return (min(max(harm + rng.gauss(0.0, spread), -1.0), 1.0) for _ in range(count))
 
 
-def running_means(stored: tuple[ScoredRequest, ...]) -> tuple[float, float, float]:
+def added_up(judge: Judge, extra: Iterable[float]) -> Evidence:
+    """The evidence of these pairs, as a look makes it."""
+    assert judge.terms is not None
+    terms = [judge.terms(more) for more in extra]
+    return of_pairs([50] * len(terms), terms)
+
+
+def running_means(stored: tuple[tuple[Request, float], ...]) -> tuple[float, float, float]:
     """The floor: error rates of both arms and the mean difference in loss, and no judgement."""
     requests, failed = {Arm.STABLE: 0, Arm.CANARY: 0}, {Arm.STABLE: 0, Arm.CANARY: 0}
-    extra = 0.0
-    for one in stored:
-        requests[one.arm] += 1
-        failed[one.arm] += one.failed
-        if one.loss is not None and one.other_loss is not None:
-            difference = one.loss - one.other_loss
-            extra += difference if one.arm is Arm.CANARY else -difference
+    total = 0.0
+    for (_, _, arm, fails), extra in stored:
+        requests[arm] += 1
+        failed[arm] += fails
+        total += extra
     canary, stable = (failed[arm] / max(requests[arm], 1) for arm in (Arm.CANARY, Arm.STABLE))
-    return canary, stable, extra / max(len(stored), 1)
+    return canary, stable, total / max(len(stored), 1)
 
 
 def cost(count: int, rounds: int) -> dict[str, float]:
     """Microseconds per outcome, medians of interleaved rounds."""
-    stored = tuple(outcomes(0, count, harm=0.0, spread=0.06, fails=0.01))
-    evidence = Evidence(stored)
-    error_counts, pairs, judge = count_errors(evidence), evidence.pairs(), error_rate() & quality()
+    truth = Truth(name="cost", stable=0.01, canary=0.01, requests=count)
+    extra = list(extra_losses(0, count, harm=0.0, spread=0.06))
+    stored = tuple(zip(traffic(truth, 0), extra, strict=True))
+    judge = error_rate() & quality()
+    evidence = added_up(judge, extra)
     work: dict[str, Callable[[], object]] = {
         "running means (the floor)": partial(running_means, stored),
-        "put in order": partial(Evidence, stored),
-        "errors": partial(error_rate(), evidence),
-        "errors, from counts": partial(weigh_errors, error_counts, 0.02, ALPHA),
-        "quality": partial(weigh_pairs, pairs, 0.01, ALPHA),
-        "errors and quality": partial(judge, evidence),
+        "adding up pairs": partial(added_up, judge, extra),
+        "a verdict on the sums": partial(judge, evidence),
     }
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):

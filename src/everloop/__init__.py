@@ -21,7 +21,8 @@ from everloop.records.checks import Check, CheckResult
 from everloop.records.datasets import Dataset, between, not_null, one_of, unique
 from everloop.records.models import Datatype, Field, Signature, Task
 from everloop.registry.model_names import RegisteredModel
-from everloop.rollout.canary import AllAtOnce, Canary
+from everloop.rollout.all_at_once import AllAtOnce
+from everloop.rollout.canary import Canary
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.judge import error_rate, quality
 

@@ -25,8 +25,8 @@ from everloop.evaluation.records import Estimate, Evaluation
 from everloop.monitoring.performance import decayed, performance, reference
 from everloop.records.models import Task
 from everloop.records.serving import Arm
-from everloop.rollout.evidence import Evidence, ScoredRequest
 from everloop.rollout.judge import Verdict, quality
+from tests.support.scored import ScoredRequest, evidence_of
 
 ROWS = 2_000
 PRICE = 5.0
@@ -354,7 +354,7 @@ def test_one_metric_of_the_users_own_goes_all_the_way() -> None:
             )
             for place, (loss, other_loss) in enumerate(zip(mine, others, strict=True))
         ]
-        assert judge(Evidence(tuple(drawn))).verdict is verdict
+        assert judge(evidence_of(drawn, judge)).verdict is verdict
 
 
 # ---- the digest of a metric's source

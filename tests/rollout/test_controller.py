@@ -14,26 +14,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
 
-from everloop.evaluation.metric import METRICS, Metric
-from everloop.monitoring.inference_log import window
-from everloop.monitoring.labels import labelled
+from everloop.evaluation.metric import Metric
 from everloop.records.checks import CheckResult
 from everloop.records.models import CHALLENGER, CHAMPION
 from everloop.records.serving import Arm, Rollout, RolloutState, Traffic, TrafficSplit
 from everloop.registry.aliases import drop_alias, find_alias, list_alias_moves
 from everloop.registry.model_names import RegisteredModel
-from everloop.rollout.canary import AllAtOnce, Canary
-from everloop.rollout.controller import gather, reconcile
+from everloop.rollout.all_at_once import AllAtOnce
+from everloop.rollout.canary import Canary
+from everloop.rollout.controller import reconcile
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
+from everloop.rollout.looks import look
 from everloop.settings import Settings
 from everloop.storage import ledger
 from everloop.storage.ids import id_maker
-from everloop.storage.schema import predictions
 from everloop.storage.workspace import Workspace, open_workspace
 from tests.support.traffic import ask, label, log, point, prediction, register
 
@@ -44,12 +42,11 @@ _fresh = count()
 
 def _count(evidence: Evidence) -> Judgement:
     """Fail at the first failure, pass from ten requests on."""
-    outcomes = evidence.requests
-    failed = sum(outcome.failed for outcome in outcomes)
-    verdict = Verdict.FAIL if failed else Verdict.PASS if len(outcomes) >= 10 else Verdict.MARGINAL
-    because = f"{failed} of {len(outcomes)} failed"
+    seen, failed = sum(evidence.requests.values()), sum(evidence.failures.values())
+    verdict = Verdict.FAIL if failed else Verdict.PASS if seen >= 10 else Verdict.MARGINAL
+    because = f"{failed} of {seen} failed"
     result = CheckResult(name="count", passed=verdict is Verdict.PASS, because=because)
-    return Judgement(verdict=verdict, result=result, numbers={"seen": float(len(outcomes))})
+    return Judgement(verdict=verdict, result=result, numbers={"seen": float(seen)})
 
 
 COUNT = Judge("count", ("count",), _count)
@@ -88,6 +85,11 @@ class Scene:
         """The newest rollout."""
         with self.workspace.database.read() as tx:
             return list_rollouts(tx, "late")[-1]
+
+    def evidence(self) -> Evidence:
+        """What a look finds of the newest rollout, without keeping it."""
+        with self.workspace.database.read() as tx:
+            return look(tx, self.rollout(), COUNT).now.evidence
 
     def rollouts(self) -> list[tuple[int, str]]:
         """Every rollout and how it is."""
@@ -334,43 +336,6 @@ def test_controllers_that_look_at_once_take_each_step_once(rolling: Scene) -> No
             rolling.requests(10, name)
 
 
-def test_evidence_is_what_each_request_met(rolling: Scene) -> None:
-    """A canary that failed counts as failed though another answered; shadows and late labels pair; the rest is left out."""
-    at = rolling.now
-
-    def row(id: str, version: int, arm: Arm, share: int, **other: Any) -> None:
-        log(rolling.workspace, [prediction(id, time=at, version=version, arm=arm, share=share, **other)])
-
-    row("stable", 1, Arm.STABLE, 80, output=0.1)
-    row("stable", 2, Arm.SHADOW, 80, output=0.4)
-    row("canary", 2, Arm.CANARY, 20, output=0.2, unit="u")
-    row("canary", 1, Arm.SHADOW, 20, output=0.3)
-    row("fallback", 2, Arm.CANARY, 20, output=None, failed=True, error="it broke")
-    row("fallback", 1, Arm.STABLE, 80, output=0.6)
-    row("alone", 1, Arm.STABLE, 80, output=0.9)
-    row("unlabelled", 2, Arm.CANARY, 20, output=0.9)
-    row("named", 2, Arm.CANARY, 0, output=0.9)  # the client chose the version itself
-    row("whole", 1, Arm.STABLE, 100, output=0.9)  # before the server had followed
-    row("stranger", 7, Arm.STABLE, 80, output=0.9)
-    row("elsewhere", 1, Arm.STABLE, 80, endpoint="other")
-    log(rolling.workspace, [prediction("before", time=at - 2 * DAY, version=1, share=80)])
-    rolling.now += DAY
-    label(rolling.workspace, dict.fromkeys(("stable", "canary", "fallback", "alone", "named", "whole"), 0.0))
-    with rolling.workspace.database.read() as tx:
-        evidence = gather(tx, rolling.rollout(), METRICS["brier"])
-        blind = gather(tx, rolling.rollout(), None)
-    found = {o.request_id: (o.arm.value, o.share, o.failed, o.loss, o.other_loss) for o in evidence.requests}
-    assert found == {
-        "stable": ("stable", 80, False, pytest.approx(0.01), pytest.approx(0.16)),
-        "canary": ("canary", 20, False, pytest.approx(0.04), pytest.approx(0.09)),
-        "fallback": ("canary", 20, True, 1.0, pytest.approx(0.36)),
-        "alone": ("stable", 80, False, pytest.approx(0.81), None),
-        "unlabelled": ("canary", 20, False, None, None),
-    }
-    assert next(o.unit for o in evidence.requests if o.request_id == "canary") == "u"
-    assert {(o.loss, o.other_loss) for o in blind.requests} == {(None, None)}
-
-
 @pytest.mark.parametrize("dated", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
 def test_a_client_cannot_date_a_failure_out_of_the_rollout(rolling: Scene, dated: datetime) -> None:
     """A canary that fails is taken back, whatever `time` and whatever id its requests carry."""
@@ -387,8 +352,7 @@ def test_what_arrived_before_the_rollout_is_no_part_of_it(rolling: Scene) -> Non
     """A date in the future does not bring an old request in."""
     row = prediction("old", time=rolling.now + DAY, version=1, share=80, failed=True, output=None)
     log(rolling.workspace, [replace(row, arrived_at=rolling.now - DAY)])
-    with rolling.workspace.database.read() as tx:
-        assert gather(tx, rolling.rollout(), None).requests == ()
+    assert (rolling.settle(), rolling.evidence()) == (0, Evidence())
 
 
 def test_what_stands_in_the_log_before_the_rollout_is_not_read_for_it(scene: Scene) -> None:
@@ -396,19 +360,11 @@ def test_what_stands_in_the_log_before_the_rollout_is_not_read_for_it(scene: Sce
     workspace = scene.workspace
     register(workspace, 1, alias=CHALLENGER)
     scene.settle()
-    log(workspace, [prediction("earlier", time=scene.now, version=1)])
+    log(workspace, [prediction("earlier", time=scene.now, version=1, share=80)])
     register(workspace, 2, alias=CHALLENGER)
     scene.settle()
-    log(workspace, [prediction("later", time=scene.now, version=1)])
-    rollout = scene.rollout()
-    with workspace.database.read() as tx:
-        rows = labelled(tx, endpoint="late", after=rollout.log_seq)
-        assert {row.prediction.id for row in rows} == {"later"}
-        query = window(select(predictions), "late", None, None, None, Arm, after=rollout.log_seq)
-        shown = query.compile(tx, compile_kwargs={"literal_binds": True})
-        if tx.dialect.name == "sqlite":
-            plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {shown}"))
-            assert "SEARCH predictions USING INTEGER PRIMARY KEY (rowid>?)" in plan
+    log(workspace, [prediction("later", time=scene.now, version=1, share=80)])
+    assert scene.evidence().requests == {20: 1}
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -417,7 +373,7 @@ def test_the_first_request_of_a_unit_is_the_one_that_arrived_first(
     rolling: Scene, times: list[int], failing: int
 ) -> None:
     """However its requests are dated and named: which of them failed is told by their order at the door."""
-    unit = f"unit-{next(_fresh)}"
+    unit, before = f"unit-{next(_fresh)}", rolling.evidence().firsts
     for place, days in enumerate(times):
         row = prediction(
             f"{unit}-{-days}-{place}",
@@ -429,10 +385,9 @@ def test_the_first_request_of_a_unit_is_the_one_that_arrived_first(
             failed=place == failing,
         )
         log(rolling.workspace, [replace(row, arrived_at=rolling.now)])
-    with rolling.workspace.database.read() as tx:
-        evidence = gather(tx, rolling.rollout(), None)
-    (first,) = [outcome for outcome in evidence.first_of_units() if outcome.unit == unit]
-    assert first.failed == (failing == 0)
+    found = rolling.evidence().firsts
+    met = (20, Arm.CANARY, failing == 0)
+    assert found == {**before, met: before.get(met, 0) + 1}
 
 
 REAL = Endpoint(
@@ -498,13 +453,11 @@ def test_a_metric_of_the_users_own_weighs_a_rollout_and_ends_it_when_it_breaks(
 
 def test_answers_of_the_model_that_the_endpoint_named_before_are_no_evidence(rolling: Scene) -> None:
     """A server that has not followed yet still answers with it, and its versions have the same numbers."""
-    rollout, now = rolling.rollout(), rolling.now
+    now = rolling.now
     rows = [
         prediction(f"{model}-{n}", time=now, version=2, model=model, arm=Arm.CANARY, share=20)
         for model in ("late", "other")
         for n in range(3)
     ]
     log(rolling.workspace, rows)
-    with rolling.workspace.database.read() as tx:
-        seen = gather(tx, rollout, None)
-    assert [request.request_id for request in seen.requests] == ["late-0", "late-1", "late-2"]
+    assert rolling.evidence().requests == {20: 3}

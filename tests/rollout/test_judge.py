@@ -19,20 +19,20 @@ from everloop.evaluation.measure import bounded_losses
 from everloop.evaluation.metric import METRICS, Metric
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm, RolloutState
-from everloop.rollout.canary import Canary, Finished, Observed, advance
-from everloop.rollout.evidence import Evidence, ScoredRequest
+from everloop.rollout.canary import Canary
+from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import (
-    ErrorCounts,
     Judge,
     Judgement,
     Verdict,
-    count_errors,
     error_rate,
     quality,
     weigh_errors,
     weigh_pairs,
 )
+from everloop.rollout.plan import Finished, Observed
 from everloop.rollout.routing import arm
+from tests.support.scored import ScoredRequest, evidence_of
 
 PASS, MARGINAL, FAIL = Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL
 NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)
@@ -74,6 +74,14 @@ def pairs(
         yield outcome(number, where, percent, loss=mine, other_loss=others)
 
 
+def _judged(judge: Judge, drawn: Iterable[ScoredRequest]) -> Judgement:
+    return judge(evidence_of(drawn, judge))
+
+
+def _observed(plan: Canary, drawn: Iterable[ScoredRequest]) -> Observed:
+    return Observed(evidence=evidence_of(drawn, plan.judge), elapsed=timedelta(days=1))
+
+
 Fact = tuple[int, Arm, bool]
 
 
@@ -96,7 +104,7 @@ def _first_look(facts: Iterable[Fact], margin: float, *, every: int) -> tuple[Ve
         seen[percent, where, failed] += 1
         failures[percent, where] += failed
         if number % every == 0:
-            verdict = weigh_errors(ErrorCounts(requests=seen, failures=failures), margin, 0.01).verdict
+            verdict = weigh_errors(Evidence(firsts=seen, failures=failures), margin, 0.01).verdict
             if verdict is not MARGINAL:
                 return verdict, number
     return MARGINAL, number
@@ -144,7 +152,8 @@ def test_quality_keeps_its_error_rates_under_peeking() -> None:
     for harm, mistake in ((0.0, FAIL), (0.02, PASS)):
         for seed in range(100):
             drawn = list(pairs(seed, 600, harm=harm))
-            verdicts = (weigh_pairs(drawn[:n], 0.02, 0.01).verdict for n in range(100, 601, 100))
+            judge = quality(margin=0.02)
+            verdicts = (_judged(judge, drawn[:n]).verdict for n in range(100, 601, 100))
             first = next((verdict for verdict in verdicts if verdict is not MARGINAL), MARGINAL)
             wrong[mistake] += first is mistake
     assert max(wrong.values()) <= 5
@@ -153,9 +162,9 @@ def test_quality_keeps_its_error_rates_under_peeking() -> None:
 def test_quality_passes_an_equal_revision_and_fails_a_worse_one() -> None:
     """Given pairs enough, equal revisions pass and a revision that loses 0.05 more is failed; too few decide nothing."""
     judge = quality(margin=0.02)
-    assert judge(Evidence(tuple(pairs(1, 800)))).verdict is PASS
-    assert judge(Evidence(tuple(pairs(1, 800, harm=0.05)))).verdict is FAIL
-    few = judge(Evidence(tuple(pairs(1, 100))))
+    assert _judged(judge, pairs(1, 800)).verdict is PASS
+    assert _judged(judge, pairs(1, 800, harm=0.05)).verdict is FAIL
+    few = _judged(judge, pairs(1, 100))
     assert few.verdict is MARGINAL
     assert "a pass takes 274 pairs at least" in few.result.because
 
@@ -172,7 +181,7 @@ def test_the_proof_of_safety_is_fair_at_the_margin() -> None:
             fails = rate + margin if where is Arm.CANARY else rate
             chance *= share * (fails if failed else 1 - fails)
         seen = Counter((percent, *one) for percent, one in zip(ramp, path, strict=True))
-        judgement = weigh_errors(ErrorCounts(requests=seen, failures={}), margin, 0.01)
+        judgement = weigh_errors(Evidence(firsts=seen), margin, 0.01)
         total.append(chance * math.exp(judgement.numbers["errors.safe_log_e"]))
     assert math.fsum(total) == pytest.approx(1.0, abs=1e-12)
 
@@ -180,14 +189,14 @@ def test_the_proof_of_safety_is_fair_at_the_margin() -> None:
 def test_the_fewest_pairs_that_can_pass_do_pass() -> None:
     """Revisions that never differ pass at the number of pairs that the judge names, and not one earlier."""
     drawn = [outcome(n, Arm.CANARY, 50, loss=0.3, other_loss=0.3) for n in range(274)]
-    verdicts = [quality(margin=0.02)(Evidence(tuple(drawn[:n]))).verdict for n in (273, 274)]
+    verdicts = [_judged(quality(margin=0.02), drawn[:n]).verdict for n in (273, 274)]
     assert verdicts == [MARGINAL, PASS]
 
 
 def test_a_canary_with_nothing_beside_it_is_not_safe() -> None:
     """Four hundred good answers of a canary at 99 percent pass nothing as long as stable has answered nobody."""
     alone = [outcome(n, Arm.CANARY, 99) for n in range(400)]
-    judgement = error_rate(margin=0.5)(Evidence(tuple(alone)))
+    judgement = _judged(error_rate(margin=0.5), alone)
     assert judgement.numbers["errors.safe_log_e"] > math.log(100)
     assert judgement.verdict is MARGINAL
 
@@ -234,18 +243,18 @@ def test_no_evidence_is_never_a_pass() -> None:
     """No requests, no labels, one arm alone or one revision's scores alone: nothing passes."""
     only_stable = [outcome(n, Arm.STABLE, 20, loss=0.1) for n in range(3_000)]
     for outcomes in ((), tuple(requests(1, 3_000)), tuple(only_stable)):
-        assert quality()(Evidence(outcomes)).verdict is MARGINAL
+        assert _judged(quality(), outcomes).verdict is MARGINAL
     assert error_rate()(Evidence()).verdict is MARGINAL
     settled = [outcome(n, Arm.CANARY, 100) for n in range(3_000)] + [
         outcome(9_000 + n, Arm.STABLE, 0) for n in range(3_000)
     ]
-    assert error_rate()(Evidence(tuple(settled))).verdict is MARGINAL
+    assert _judged(error_rate(), settled).verdict is MARGINAL
 
 
 def test_a_canary_whose_requests_are_lost_is_no_safe_canary() -> None:
     """When the canary's outcomes never arrive the judge fails it, because the arms do not have their shares."""
     lost = tuple(one for one in requests(3, 2_000, percent=20) if one.arm is Arm.STABLE)
-    judgement = error_rate()(Evidence(lost))
+    judgement = _judged(error_rate(), lost)
     assert judgement.verdict is FAIL
     assert "split as planned" in judgement.result.because
 
@@ -254,7 +263,7 @@ def test_a_unit_that_fails_again_and_again_is_counted_once() -> None:
     """Forty failures of one unlucky user in the canary say no more than its first."""
     calm = list(requests(5, 400, percent=50))
     unlucky = [outcome(1_000 + n, Arm.CANARY, 50, unit="unlucky", failed=True) for n in range(40)]
-    once, often = (error_rate()(Evidence((*calm, *unlucky[:n]))) for n in (1, 40))
+    once, often = (_judged(error_rate(), [*calm, *unlucky[:n]]) for n in (1, 40))
     assert once.numbers == often.numbers
     assert often.verdict is not FAIL
 
@@ -267,10 +276,10 @@ def test_the_order_of_arrival_cannot_be_seen() -> None:
     drawn += [
         outcome(9_998 + failed, Arm.CANARY, 50, unit="twice", failed=failed) for failed in (False, True)
     ]
-    first = judge(Evidence(tuple(drawn)))
+    first = _judged(judge, drawn)
     for seed in range(5):
         random.Random(seed).shuffle(drawn)
-        again = judge(Evidence(tuple(drawn)))
+        again = _judged(judge, drawn)
         assert again == first
     assert json.loads(json.dumps(dict(first.numbers))) == first.numbers
 
@@ -284,8 +293,8 @@ def test_counts_are_those_of_first_requests_and_first_failures() -> None:
     units: dict[str, list[ScoredRequest]] = {}
     for one in sorted(drawn, key=lambda one: one.seq):
         units.setdefault(one.unit, []).append(one)
-    counts = count_errors(Evidence(tuple(reversed(drawn))))
-    assert counts.requests == Counter(
+    counts = evidence_of(reversed(drawn))
+    assert counts.firsts == Counter(
         (mine[0].canary_percent, mine[0].arm, mine[0].failed) for mine in units.values()
     )
     firsts = [next((one for one in mine if one.failed), None) for mine in units.values()]
@@ -310,20 +319,16 @@ def test_of_two_judges_the_worse_is_heard(left: Verdict, right: Verdict) -> None
 
 def test_a_judge_that_breaks_says_fail() -> None:
     """A judge that cannot be evaluated does not let a canary through, joined or alone."""
-    broken = Judge("broken", ("broken",), lambda evidence: weigh_pairs(list(evidence.requests), 0.01, 0.01))
-    unpaired = Evidence((outcome(1, Arm.CANARY, 50),))
-    assert broken(unpaired).verdict is FAIL
-    assert (_says(PASS, "a") & broken)(unpaired).result.because.startswith(
-        "cannot be evaluated: InvalidInput"
-    )
+    broken = Judge("broken", ("broken",), lambda evidence: weigh_pairs(evidence, 0.01, 0.01))
+    unsummed = Evidence(pairs={50: 1}, sums=((0.1,),))
+    assert broken(unsummed).verdict is FAIL
+    assert (_says(PASS, "a") & broken)(unsummed).result.because.startswith("cannot be evaluated: ValueError")
 
 
 def test_outcomes_with_another_loss_are_not_judged() -> None:
-    """Log losses shown to a judge of Brier losses are no evidence of anything: it fails and says what it wants."""
-    drawn = tuple(outcome(n, Arm.CANARY, 50, loss=0.1, other_loss=4.6) for n in range(900))
-    judgement = quality()(Evidence(drawn))
-    assert judgement.verdict is FAIL
-    assert "the loss named 'brier'" in judgement.result.because
+    """Log losses shown to a judge of Brier losses are no evidence of anything: it refuses them and says what it wants."""
+    with pytest.raises(InvalidInput, match="the loss named 'brier'"):
+        _judged(quality(), [outcome(1, Arm.CANARY, 50, loss=0.1, other_loss=4.6)])
 
 
 def test_two_judges_of_the_same_thing_are_refused() -> None:
@@ -347,14 +352,10 @@ def test_two_judges_of_the_same_thing_are_refused() -> None:
         lambda: quality(metric="auc"),
         lambda: quality(metric=Metric("cost", losses=lambda score, label: score - label)),
         lambda: quality(metric=Metric("cost", losses=lambda score, label: score, bound=2.0), margin=2.0),
-        lambda: outcome(1, Arm.SHADOW, 50),
-        lambda: outcome(1, Arm.CANARY, 101),
-        lambda: outcome(1, Arm.CANARY, 50, loss=math.nan),
-        lambda: outcome(1, Arm.CANARY, 50, other_loss=-1.0),
     ],
 )
 def test_nonsense_is_refused_where_it_is_written(wrong: object) -> None:
-    """A margin, a rate, a loss or an outcome that means nothing is an error at once."""
+    """A margin, a rate or a loss that means nothing is an error at once."""
     assert callable(wrong)
     with pytest.raises(InvalidInput):
         wrong()
@@ -371,8 +372,7 @@ def test_a_replay_of_real_evidence_gives_the_same_verdict_to_the_last_bit() -> N
     plan = Canary(steps=(20, 50), min_requests=150, judge=error_rate(margin=0.05) & quality(margin=0.02))
     drawn = [*pairs(1, 400, percent=20), *pairs(2, 600, percent=50, first=400)]
     copy = msgspec.json.decode(msgspec.json.encode(drawn[::-1]), type=list[ScoredRequest])
-    first = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(drawn)), elapsed=timedelta(days=1)))
-    again = advance(plan, plan.at(1), Observed(evidence=Evidence(tuple(copy)), elapsed=timedelta(days=1)))
+    first, again = (plan.advance(1, _observed(plan, rows)) for rows in (drawn, copy))
     assert first == again
     assert isinstance(first, Finished)
     assert first.state is RolloutState.PROMOTED
@@ -383,7 +383,7 @@ def test_a_bad_canary_is_taken_back_by_the_shipped_judge() -> None:
     """A canary that fails 8 % of its requests beside a stable revision at 1 % is rolled back at its first step."""
     plan = Canary(judge=error_rate(), shadow=False)
     bad = list(requests(4, 3_000, percent=20, stable=0.01, canary=0.08))
-    end = advance(plan, plan.begin(), Observed(evidence=Evidence(tuple(bad)), elapsed=timedelta(days=1)))
+    end = plan.advance(0, _observed(plan, bad))
     assert isinstance(end, Finished)
     assert end.state is RolloutState.ROLLED_BACK
     assert "the canary errs no more often" in end.verdict.because
@@ -399,10 +399,10 @@ def test_a_project_can_name_its_judge_without_loading_numpy() -> None:
 def test_one_unit_for_all_traffic_is_told() -> None:
     """A client that sends the same unit with everything can never be judged, and the judge says what to send."""
     same = [replace(one, unit="batch-job") for one in requests(3, 500)]
-    said = error_rate()(Evidence(tuple(same)))
+    said = _judged(error_rate(), same)
     assert said.verdict is MARGINAL
     assert "every request is of the unit 'batch-job', which counts once: send a unit" in said.result.because
-    alone = error_rate()(Evidence(tuple(same[:1])))
+    alone = _judged(error_rate(), same[:1])
     assert "which counts once" not in alone.result.because
     two = [replace(one, unit=f"job-{number % 2}") for number, one in enumerate(same)]
-    assert "which counts once" not in error_rate()(Evidence(tuple(two))).result.because
+    assert "which counts once" not in _judged(error_rate(), two).result.because

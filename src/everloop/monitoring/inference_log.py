@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from everloop.errors import Corrupted, NotReady
-from everloop.records.serving import Arm, Outcome, Prediction, Scalar, Value
+from everloop.records.serving import Arm, Outcome, Prediction, Value
 from everloop.storage.database import Database
 from everloop.storage.schema import UtcTime, predictions
 
@@ -288,24 +288,14 @@ def window(
     until: datetime | None,
     version: int | None,
     arms: Iterable[Arm],
-    after: int | None = None,
-    arrived_since: datetime | None = None,
 ) -> Select[Any]:
     """Narrow a query over `predictions` to one endpoint's window."""
     table = predictions.c
-    query = query.where(table.arm.in_([arm.value for arm in arms]))
-    if after is None:
-        query = query.where(table.endpoint == endpoint)
-    else:
-        # Told as an expression, so that SQLite walks along `seq`: the index of endpoint and time would give it everything
-        # that the endpoint was ever asked.
-        query = query.where(table.seq > after, table.endpoint.concat("") == endpoint)
+    query = query.where(table.endpoint == endpoint, table.arm.in_([arm.value for arm in arms]))
     if since is not None:
         query = query.where(table.time >= since)
     if until is not None:
         query = query.where(table.time < until)
-    if arrived_since is not None:
-        query = query.where(table.arrived_at >= arrived_since)
     if version is not None:
         query = query.where(table.version == version)
     return query
@@ -313,21 +303,30 @@ def window(
 
 def from_row(row: RowMapping) -> Prediction:
     """The prediction that a row of the table holds."""
-    inputs, outputs = _unpacked(row)
+    outputs = unpacked_outputs(row["id"], row["outputs"])
+    try:
+        inputs = _inputs(row["inputs"])
+    except msgspec.MsgspecError as error:
+        raise _damaged(row["id"], error) from error
     values = {name: row[name] for name in ("seq", *_PLAIN)}
     return Prediction(
         arm=Arm(row["arm"]), outcome=Outcome(row["outcome"]), inputs=inputs, outputs=outputs, **values
     )
 
 
-def _unpacked(row: RowMapping) -> tuple[Mapping[str, Scalar], Mapping[str, Value] | None]:
+def unpacked_outputs(id: str, packed: bytes | None) -> Mapping[str, Value] | None:
+    """The outputs that a row of the table holds; None when there was no answer."""
     try:
-        return _inputs(row["inputs"]), None if row["outputs"] is None else _outputs(row["outputs"])
+        return None if packed is None else _outputs(packed)
     except msgspec.MsgspecError as error:
-        raise Corrupted(
-            f"the values of prediction {row['id']} cannot be read: {error}.",
-            next_step="restore the database from a backup.",
-        ) from error
+        raise _damaged(id, error) from error
+
+
+def _damaged(id: str, error: msgspec.MsgspecError) -> Corrupted:
+    return Corrupted(
+        f"the values of prediction {id} cannot be read: {error}.",
+        next_step="restore the database from a backup.",
+    )
 
 
 def _to_row(prediction: Prediction) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop.monitoring.inference_log import from_row, order, window
 from everloop.records.serving import Arm, Label, LabelValue, Prediction
 from everloop.storage.schema import labels, predictions
 
-_CHUNK = 500  # five values a row; SQLite takes 32,766 in one statement
+_CHUNK = 500  # six values a row; SQLite takes 32,766 in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,29 +42,44 @@ def record_labels(tx: Connection, given: Sequence[Label], received_at: datetime)
     """Keep labels, known prediction or not; the last word on a prediction counts.
 
     A label whose prediction has not been logged yet waits for it. The same value again changes nothing, so a
-    sender that is unsure may send again; another value replaces the old one and is counted on the row.
+    sender that is unsure may send again; another value replaces the old one and is counted on the row. Labels are numbered
+    in the order in which they are recorded, a corrected one anew, so that a reader can go on from where it was; the
+    transaction must be an exclusive one (`Database.write`).
     """
     later: list[Label] = []
     accepted = 0
+    places = count(last_label_seq(tx) + 1)
     for chunk in _chunks(given):
         first = {label.prediction_id: label for label in reversed(chunk)}
-        new = _insert(tx, list(first.values()), received_at)
+        new = _insert(tx, list(first.values()), received_at, places)
         accepted += len(new)
         later += [
             label
             for label in chunk
             if label.prediction_id not in new or first[label.prediction_id] is not label
         ]
-    corrections = _correct(tx, later, received_at)
+    corrections = _correct(tx, later, received_at, places)
     return LabelReceipt(accepted=accepted, duplicates=len(later) - corrections, corrections=corrections)
 
 
-def _insert(tx: Connection, given: Sequence[Label], received_at: datetime) -> set[str]:
+def last_label_seq(tx: Connection) -> int:
+    """The place of the newest label or correction; 0 while there is none."""
+    return tx.execute(select(func.max(labels.c.seq))).scalar_one() or 0
+
+
+def list_labelled_since(tx: Connection, after: int, limit: int) -> list[tuple[int, str]]:
+    """Place and prediction of the labels that were recorded or corrected behind `after`, in that order."""
+    query = select(labels.c.seq, labels.c.prediction_id).where(labels.c.seq > after)
+    return [(row.seq, row.prediction_id) for row in tx.execute(query.order_by(labels.c.seq).limit(limit))]
+
+
+def _insert(tx: Connection, given: Sequence[Label], received_at: datetime, places: Iterator[int]) -> set[str]:
     """Insert those that are not there, and say which they were."""
     dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
     rows = [
         {
             "prediction_id": label.prediction_id,
+            "seq": next(places),
             "value": label.value,
             "time": label.time,
             "received_at": received_at,
@@ -76,7 +92,7 @@ def _insert(tx: Connection, given: Sequence[Label], received_at: datetime) -> se
     return set(tx.execute(statement.returning(labels.c.prediction_id)).scalars())
 
 
-def _correct(tx: Connection, later: Sequence[Label], received_at: datetime) -> int:
+def _correct(tx: Connection, later: Sequence[Label], received_at: datetime, places: Iterator[int]) -> int:
     """Replace what differs; returns how many did."""
     corrections = 0
     for label in later:
@@ -85,6 +101,7 @@ def _correct(tx: Connection, later: Sequence[Label], received_at: datetime) -> i
             .where(labels.c.prediction_id == label.prediction_id, labels.c.value != label.value)
             .values(
                 value=label.value,
+                seq=next(places),
                 time=label.time,
                 received_at=received_at,
                 corrections=labels.c.corrections + 1,
@@ -103,22 +120,19 @@ def labelled(
     version: int | None = None,
     arms: Iterable[Arm] = tuple(Arm),
     as_of: datetime | None = None,
-    after: int | None = None,
-    arrived_since: datetime | None = None,
 ) -> list[Labelled]:
     """Predictions with `since <= time < until` and their labels, ordered by time, request, arm and id.
 
     Predictions without a label are in the list too, so that coverage can be told. All arms by default: a request
     that two revisions scored gives one row for each. With `as_of`, only labels received until then are seen; a
-    corrected label was received when its correction was. `after` asks for what stands behind that place in the inference
-    log, and `arrived_since` for requests that the server has received since then, whatever time they carry.
+    corrected label was received when its correction was.
     """
     received = labels.c.prediction_id == predictions.c.id
     if as_of is not None:
         received = and_(received, labels.c.received_at <= as_of)
     query = select(predictions, labels.c.value.label("label"), labels.c.time.label("labelled_at"))
     query = query.select_from(predictions.outerjoin(labels, received))
-    query = window(query, endpoint, since, until, version, arms, after, arrived_since)
+    query = window(query, endpoint, since, until, version, arms)
     rows = [
         Labelled(prediction=from_row(row), label=row["label"], labelled_at=row["labelled_at"])
         for row in tx.execute(query).mappings()

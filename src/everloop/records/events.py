@@ -36,6 +36,7 @@ class EventType(StrEnum):
     CHALLENGER_CHANGED = "challenger.changed"
     ROLLOUT_STARTED = "rollout.started"
     ROLLOUT_STEPPED = "rollout.stepped"
+    ROLLOUT_RECOUNTED = "rollout.recounted"
     ROLLOUT_PROMOTED = "rollout.promoted"
     ROLLOUT_ROLLED_BACK = "rollout.rolled_back"
     ROLLOUT_INCONCLUSIVE = "rollout.inconclusive"

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 
 from everloop.errors import InvalidInput
 from everloop.records.checks import CheckResult
-from everloop.records.serving import RolloutState, TrafficSplit
-from everloop.rollout.evidence import Evidence, ScoredRequest
+from everloop.records.serving import RolloutState
+from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, Judgement, Verdict, error_rate, quality
-
-ALL_STABLE = TrafficSplit(stable=100)
-ALL_CANARY = TrafficSplit(stable=0, canary=100)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What a rollout has seen since it began."""
-
-    evidence: Evidence
-    elapsed: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """A rollout that goes on: its step, the split to have in force, and what the judge said last."""
-
-    step: int
-    split: TrafficSplit
-    judgement: Judgement | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A rollout that is over: how, where the traffic rests, and the verdict it ended on."""
-
-    state: RolloutState
-    split: TrafficSplit
-    verdict: CheckResult
-    numbers: Mapping[str, float] = field(default_factory=dict)
+from everloop.rollout.plan import ALL_CANARY, ALL_STABLE, Finished, Observed, Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +23,9 @@ class Canary:
     the judge says fail, and also when the time is used up without a proof of safety, the stable revision has all traffic.
     What counts as seen is a request that was made under the step's own split, so the steps differ.
 
-    >>> plan = Canary(steps=(20, 50), judge=error_rate(), shadow=False)
-    >>> plan.begin()
-    Position(step=0, split=TrafficSplit(stable=80, canary=20), judgement=None)
-    >>> rollout = plan.rollout()
-    >>> next(rollout)
+    >>> plan = Canary(steps=(20, 50), min_requests=200, judge=error_rate(), shadow=False)
+    >>> plan.begin().split
     TrafficSplit(stable=80, canary=20)
-    >>> rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=1)))
-    TrafficSplit(stable=80, canary=20)
-    >>> try:
-    ...     rollout.send(Observed(evidence=Evidence(), elapsed=timedelta(days=11)))
-    ... except StopIteration as end:
-    ...     end.value.state, end.value.split
-    (<RolloutState.INCONCLUSIVE: 'inconclusive'>, TrafficSplit(stable=100, canary=0))
     """
 
     steps: Sequence[int] = (20, 50)
@@ -104,89 +65,52 @@ class Canary:
 
     def begin(self) -> Position:
         """The first step."""
-        return self.at(0)
+        return self._at(0)
 
-    def at(self, step: int) -> Position:
-        """The position a rollout was in, from the step that was written down."""
+    def advance(self, step: int, observed: Observed) -> Position | Finished:
+        """Where a rollout at this step stands after what was observed."""
         if not 0 <= step < len(self.steps):
-            raise InvalidInput(
-                f"the plan has the steps {list(self.steps)} and none with the number {step}.",
-                next_step="a rollout that is under way keeps its plan; roll it back before shortening the plan.",
-            )
+            # Shortened under way: what was seen was seen of another plan.
+            because = f"the plan has {len(self.steps)} steps now, and the rollout was at step {step + 1}"
+            verdict = CheckResult(name="same plan", passed=False, because=because)
+            return Finished(state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict)
+        if observed.trouble is not None:
+            because = f"cannot be evaluated: {observed.trouble}"
+            verdict = CheckResult(name=self.judge.name, passed=False, because=because)
+            return Finished(state=RolloutState.ROLLED_BACK, split=ALL_STABLE, verdict=verdict)
+        judgement = self.judge(observed.evidence)
+        last = step == len(self.steps) - 1
+        enough = self._seen(step, observed.evidence) >= self.min_requests
+        if judgement.verdict is Verdict.FAIL:
+            return _finished(RolloutState.ROLLED_BACK, judgement)
+        if last and enough and judgement.verdict is Verdict.PASS:
+            return _finished(RolloutState.PROMOTED, judgement)
+        if observed.elapsed >= self.max_duration:
+            return self._out_of_time(step, judgement)
+        return self._at(step + (enough and not last))
+
+    def _at(self, step: int) -> Position:
         return Position(step=step, split=ALL_STABLE.shifted(self.steps[step]))
 
-    def seen(self, step: int, evidence: Evidence) -> int:
+    def _seen(self, step: int, evidence: Evidence) -> int:
         """How many requests of that step the judge can use."""
-        return sum(self._counts(request, self.steps[step]) for request in evidence.requests)
+        usable = evidence.requests if self.judge.metric is None else evidence.pairs
+        return usable.get(self.steps[step], 0)
 
-    def _counts(self, request: ScoredRequest, percent: int) -> bool:
-        return request.canary_percent == percent and (self.judge.metric is None or request.paired)
-
-    def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
-        """The same plan as a conversation: it yields the split to try and receives what was observed."""
-        position: Position | Finished = self.begin()
-        while isinstance(position, Position):
-            observed = yield position.split
-            position = advance(self, position, observed)
-        return position
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllAtOnce:
-    """A plan that gives a new revision all the traffic and asks for no evidence.
-
-    >>> AllAtOnce().begin().split
-    TrafficSplit(stable=0, canary=100)
-    """
-
-    shadow: bool = field(default=False, init=False)
-
-    def begin(self) -> Finished:
-        """It is over as it begins."""
-        because = "the plan is to move all traffic at once and to look at nothing"
-        verdict = CheckResult(name="all at once", passed=True, because=because)
-        return Finished(state=RolloutState.PROMOTED, split=ALL_CANARY, verdict=verdict)
-
-    def rollout(self) -> Generator[TrafficSplit, Observed, Finished]:
-        """A conversation that is over before it begins."""
-        yield from ()
-        return self.begin()
+    def _out_of_time(self, step: int, judgement: Judgement) -> Finished:
+        days = self.max_duration / timedelta(days=1)
+        because = (
+            f"no proof of safety in {days:g} days, at step {step + 1} of {len(self.steps)}: "
+            f"{judgement.result.because}"
+        )
+        verdict = CheckResult(
+            name=judgement.result.name, passed=False, because=because, parts=(judgement.result,)
+        )
+        return Finished(
+            state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict, numbers=judgement.numbers
+        )
 
 
-Plan = Canary | AllAtOnce
-
-
-def advance(plan: Canary, position: Position, observed: Observed) -> Position | Finished:
-    """Where the rollout stands after this observation; the same arguments give the same answer, now and later.
-
-    Whoever drives a rollout keeps only its step: `advance(plan, plan.at(step), observed)`.
-    """
-    judgement = plan.judge(observed.evidence)
-    last = position.step == len(plan.steps) - 1
-    enough = plan.seen(position.step, observed.evidence) >= plan.min_requests
-    if judgement.verdict is Verdict.FAIL:
-        return _finished(RolloutState.ROLLED_BACK, ALL_STABLE, judgement)
-    if last and enough and judgement.verdict is Verdict.PASS:
-        return _finished(RolloutState.PROMOTED, ALL_CANARY, judgement)
-    if observed.elapsed >= plan.max_duration:
-        return _out_of_time(plan, position, judgement)
-    step = position.step + (enough and not last)
-    return Position(step=step, split=plan.at(step).split, judgement=judgement)
-
-
-def _finished(state: RolloutState, split: TrafficSplit, judgement: Judgement) -> Finished:
+def _finished(state: RolloutState, judgement: Judgement) -> Finished:
+    split = ALL_CANARY if state is RolloutState.PROMOTED else ALL_STABLE
     return Finished(state=state, split=split, verdict=judgement.result, numbers=judgement.numbers)
-
-
-def _out_of_time(plan: Canary, position: Position, judgement: Judgement) -> Finished:
-    days = plan.max_duration / timedelta(days=1)
-    because = (
-        f"no proof of safety in {days:g} days, at step {position.step + 1} of {len(plan.steps)}: "
-        f"{judgement.result.because}"
-    )
-    verdict = CheckResult(
-        name=judgement.result.name, passed=False, because=because, parts=(judgement.result,)
-    )
-    return Finished(
-        state=RolloutState.INCONCLUSIVE, split=ALL_STABLE, verdict=verdict, numbers=judgement.numbers
-    )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from everloop.errors import InvalidInput
 from everloop.records.names import NAME
 from everloop.registry.model_names import RegisteredModel
-from everloop.rollout.canary import AllAtOnce, Canary
+from everloop.rollout.canary import Canary
+from everloop.rollout.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -24,14 +25,14 @@ class Endpoint:
 
     name: str
     model: str
-    rollout: Canary | AllAtOnce = field(default_factory=Canary)
+    rollout: Plan = field(default_factory=Canary)
 
     def __init__(
         self,
         name: str | None = None,
         *,
         model: RegisteredModel | str,
-        rollout: Canary | AllAtOnce | None = None,
+        rollout: Plan | None = None,
     ) -> None:
         # Written out because the name alone is positional, and a model stands for its name.
         called = model if isinstance(model, str) else model.name
@@ -43,7 +44,7 @@ class Endpoint:
                 f"{self.name!r} cannot name an endpoint; it takes small letters, digits and _, a letter first.",
                 next_step=f'name it: Endpoint("{_near(self.name)}", model=…).',
             )
-        if not isinstance(self.rollout, Canary | AllAtOnce):
+        if isinstance(self.rollout, type) or not isinstance(self.rollout, Plan):
             raise InvalidInput(
                 f"endpoint {self.name}: rollout={self.rollout!r} is no plan.",
                 next_step="give Canary(…) or AllAtOnce().",

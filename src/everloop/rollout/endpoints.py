@@ -73,8 +73,17 @@ def list_endpoints(tx: Connection) -> list[Traffic]:
 
 def find_running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
     """The rollout that is under way, if one is."""
-    found = [rollout for rollout in list_rollouts(tx, endpoint) if rollout.state is RolloutState.RUNNING]
-    return found[0] if found else None
+    here = (rollouts.c.endpoint == endpoint) & (rollouts.c.state == RolloutState.RUNNING.value)
+    query = select(rollouts).where(here).order_by(rollouts.c.started_at, rollouts.c.canary)
+    row = tx.execute(query.limit(1)).mappings().one_or_none()
+    return None if row is None else _record(row)
+
+
+def was_rolled_out(tx: Connection, endpoint: str, model: str, version: int) -> bool:
+    """Whether a version has had its rollout at an endpoint, or has it now."""
+    table = rollouts.c
+    here = (table.endpoint == endpoint) & (table.model == model) & (table.canary == version)
+    return tx.execute(select(table.id).where(here)).first() is not None
 
 
 def list_rollouts(tx: Connection, endpoint: str | None = None) -> list[Rollout]:

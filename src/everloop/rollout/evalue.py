@@ -13,15 +13,20 @@ Two bets are made here, each a mixture of gamblers who stake a fixed share of wh
 
 The stakes are fixed and not learned from the past as that paper also allows. A little power is lost, and in return a
 wealth is a plain product over what was seen: a label that comes late multiplies one more factor into it and changes none
-of the others, which is what keeps the claim true when labels arrive in another order than the requests did.
-Sums are correctly rounded (`math.fsum`), so the value is the same to the last bit whatever the order.
+of the others, which is what keeps the claim true when labels arrive in another order than the requests did. A label that
+is corrected divides its old factor out again.
+Logarithms are added without rounding (`exact_sum`), so a wealth is the same to the last bit whatever the order, whether it
+was added up at once or look by look, and whatever has been taken out of it since.
+
+Touched wrongly, it promotes what harms or blames what does not, and no single rollout shows it: fairness is shown by
+`tests/rollout/test_evalue.py`, the error rates under peeking by `tests/rollout/test_judge.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from everloop.records.serving import Arm
 
@@ -32,6 +37,24 @@ OTHERWISE = (1 / 8, 1 / 2, 2 / 3, 4 / 5, 5 / 4, 3 / 2, 2.0, 8.0)
 # Half of the money is on the boldest stake, and half of the rest on a stake half as bold, down to 0.7 percent. The boldest
 # keeps a twentieth back: one bad draw at the very worst value would leave it with nothing for ever.
 _STAKES = tuple((0.95 * 0.5**k, 0.5 ** (k + 1)) for k in range(8))
+
+
+Exact: TypeAlias = tuple[float, ...]
+"""A sum that nothing was rounded away from: each float is what those before it leave of it, rounded."""
+
+
+def exact_sum(values: Iterable[float]) -> Exact:
+    """The sum of finite floats, whole; equal sums are equal tuples, and the first float is the sum as `math.fsum` has it.
+
+    >>> exact_sum([1e16, 1.0, 1e-3])[0], exact_sum([*exact_sum([1e16, 1.0, 1e-3]), -1e16, -1.0])
+    (1.0000000000000001e+16, (0.001,))
+    """
+    terms = list(values)
+    parts: list[float] = []
+    while part := math.fsum(terms):
+        parts.append(part)
+        terms.append(-part)
+    return tuple(parts)
 
 
 class Gain(NamedTuple):
@@ -74,8 +97,22 @@ def mean_above_zero(gains: Iterable[Gain]) -> float:
     True
     """
     odds = [(gain.gain / gain.most_lost, gain.times) for gain in gains]
-    wealth = [math.fsum([n * math.log1p(stake * odd) for odd, n in odds]) for stake, _ in _STAKES]
-    return _mixed(wealth, [weight for _, weight in _STAKES])
+    return mixed_stakes([math.fsum([n * math.log1p(stake * odd) for odd, n in odds]) for stake, _ in _STAKES])
+
+
+def factors(gain: float, most_lost: float) -> tuple[float, ...]:
+    """What one gain adds to the log wealth of each stake; `mixed_stakes` makes the e-value of the sums.
+
+    >>> mixed_stakes(factors(0.01, 0.99)) == mean_above_zero([Gain(0.01, 0.99)])
+    True
+    """
+    odd = gain / most_lost
+    return tuple(math.log1p(stake * odd) for stake, _ in _STAKES)
+
+
+def mixed_stakes(log_wealth: Sequence[float]) -> float:
+    """Log e-value of gamblers who each keep to one stake, from the log wealth that each has come to."""
+    return _mixed(log_wealth, [weight for _, weight in _STAKES])
 
 
 def fewest(gain: float, most_lost: float, log_limit: float) -> int:

@@ -1,6 +1,6 @@
 """Who says whether a canary harms: judges that may look after every request and still keep their word.
 
-A judge reads all the evidence of a rollout and says pass, marginal or fail, as Kayenta does. Fail needs proof of harm and
+A judge weighs the evidence of a rollout and says pass, marginal or fail, as Kayenta does. Fail needs proof of harm and
 pass needs proof of safety; everything else is marginal, no evidence above all. Both proofs are e-values (see
 `evalue`), so looking often costs nothing: the stated error rates hold however many times one looks.
 """
@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from everloop.errors import InvalidInput, shown
 from everloop.evaluation.metric import Metric, get_metric, worst_loss
 from everloop.records.checks import CheckResult
 from everloop.records.serving import Arm
-from everloop.rollout.evalue import MORE_OFTEN, OTHERWISE, Gain, fewest, mean_above_zero, which_arm
-from everloop.rollout.evidence import Evidence, ScoredRequest, percent_of
+from everloop.rollout.evalue import (
+    MORE_OFTEN,
+    OTHERWISE,
+    Exact,
+    Gain,
+    factors,
+    fewest,
+    mean_above_zero,
+    mixed_stakes,
+    which_arm,
+)
+from everloop.rollout.evidence import Evidence, Failure, First
 
+_STAKES = len(factors(0.0, 1.0))
 SPLIT_ALPHA = 0.001
 """How often a sound router may be accused of not keeping to the split."""
 
@@ -65,7 +77,14 @@ class Judge:
     """What it watches; no two judges that are joined watch the same thing."""
     weigh: Callable[[Evidence], Judgement]
     metric: Metric | None = None
-    """The metric whose losses requests must carry; None when it needs no labels."""
+    """The metric whose losses it compares; None when it needs no labels."""
+    terms: Callable[[float], Sequence[float]] | None = None
+    """What it adds up over the pairs, from how much more of that the canary lost: the `sums` of its evidence."""
+
+    @property
+    def digest(self) -> str:
+        """What tells its sums from those of another judge, and of another version of a metric of the user's."""
+        return f"{self.name} {self.metric.digest if self.metric else ''}"
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Look at the evidence."""
@@ -88,6 +107,7 @@ class Judge:
             self.guards + other.guards,
             lambda evidence: _worst(name, self(evidence), other(evidence)),
             self.metric or other.metric,
+            self.terms or other.terms,
         )
 
 
@@ -100,40 +120,6 @@ def _worst(name: str, left: Judgement, right: Judgement) -> Judgement:
 
 
 # ---------------------------------------------------------------------------------------------------------------- errors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorCounts:
-    """All that the judge of errors needs to know of a rollout."""
-
-    requests: Mapping[tuple[int, Arm, bool], int]
-    """(canary's percent, arm, failed) -> how many units had that as their first request."""
-    failures: Mapping[tuple[int, Arm], int]
-    """(canary's percent, arm) -> how many units failed there for the first time."""
-    one_unit: str | None = None
-    """Who sent all of several requests, if it was one unit: a client that does not say on whose behalf it asks."""
-
-    def of(self, arm: Arm) -> tuple[int, int]:
-        """Units that met this arm first, and how many of those first requests failed."""
-        mine = [(failed, n) for (_, where, failed), n in self.requests.items() if where is arm]
-        return sum(n for _, n in mine), sum(n for failed, n in mine if failed)
-
-
-def count_errors(evidence: Evidence) -> ErrorCounts:
-    """What the judge of errors takes from the evidence.
-
-    Arms are sticky, so a unit is drawn once: its first request says what share of traffic fails, and its first failure says
-    on which arm failures fall. Counting every failure of a unit took a judge with a stated rate of 1 % to 7.5 %.
-    """
-    firsts = evidence.first_of_units()
-    # Counted by share and only then put into the canary's percent: of those there are few, and of requests many.
-    requests = Counter((one.share, one.arm, one.failed) for one in firsts)
-    failures = Counter((one.share, one.arm) for one in evidence.first_failures())
-    return ErrorCounts(
-        requests={(percent_of(arm, share), arm, failed): n for (share, arm, failed), n in requests.items()},
-        failures={(percent_of(arm, share), arm): n for (share, arm), n in failures.items()},
-        one_unit=firsts[0].unit if len(firsts) == 1 < len(evidence.requests) else None,
-    )
 
 
 def error_rate(margin: float = 0.02, alpha: float = 0.01) -> Judge:
@@ -150,19 +136,17 @@ def error_rate(margin: float = 0.02, alpha: float = 0.01) -> Judge:
     _within("margin", margin)
     _within("alpha", alpha)
     name = f"error_rate(margin={margin:g}, alpha={alpha:g})"
-    return Judge(
-        name, ("errors",), lambda evidence: weigh_errors(count_errors(evidence), margin, alpha, name)
-    )
+    return Judge(name, ("errors",), lambda evidence: weigh_errors(evidence, margin, alpha, name))
 
 
-def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "errors") -> Judgement:
-    """The verdict on errors; a function of the counts alone, so it can be repeated at any time."""
+def weigh_errors(evidence: Evidence, margin: float, alpha: float, name: str = "errors") -> Judgement:
+    """The verdict on errors, from the counts of the evidence."""
     split, harm, safe = (
-        _split_log_e(counts),
-        which_arm(counts.failures, MORE_OFTEN),
-        _safe_log_e(counts, margin),
+        _split_log_e(evidence.firsts),
+        which_arm(evidence.failures, MORE_OFTEN),
+        _safe_log_e(evidence.firsts, margin),
     )
-    (canary, canary_failed), (stable, stable_failed) = counts.of(Arm.CANARY), counts.of(Arm.STABLE)
+    (canary, canary_failed), (stable, stable_failed) = evidence.of(Arm.CANARY), evidence.of(Arm.STABLE)
     finding = f"canary failed {_rate(canary_failed, canary)}, stable {_rate(stable_failed, stable)}"
     parts = (
         _unless(
@@ -170,7 +154,7 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
             split,
             SPLIT_ALPHA,
         ),
-        _unless(f"the canary errs no more often ({_first_failures(counts)})", harm, alpha),
+        _unless(f"the canary errs no more often ({_first_failures(evidence.failures)})", harm, alpha),
         _only_if(
             f"the canary errs less than {margin:g} more often", safe, alpha, also=bool(canary and stable)
         ),
@@ -184,34 +168,37 @@ def weigh_errors(counts: ErrorCounts, margin: float, alpha: float, name: str = "
         "errors.harm_log_e": harm,
         "errors.safe_log_e": safe,
     }
-    return _judgement(name, finding, parts, numbers, _of_one_unit(counts.one_unit))
+    return _judgement(name, finding, parts, numbers, _of_one_unit(evidence))
 
 
-def _of_one_unit(unit: str | None) -> str:
-    if unit is None:
+def _of_one_unit(evidence: Evidence) -> str:
+    if evidence.units != 1 or sum(evidence.requests.values()) < 2:
         return ""
-    return f"; every request is of the unit {shown(unit)}, which counts once: send a unit or an id of its own with each"
+    return (
+        f"; every request is of the unit {shown(evidence.unit)}, which counts once: "
+        "send a unit or an id of its own with each"
+    )
 
 
-def _first_failures(counts: ErrorCounts) -> str:
-    fallen = {arm: sum(n for (_, where), n in counts.failures.items() if where is arm) for arm in Arm}
+def _first_failures(failures: Mapping[Failure, int]) -> str:
+    fallen = {arm: sum(n for (_, where), n in failures.items() if where is arm) for arm in Arm}
     return f"{fallen[Arm.CANARY]} units first failed there, {fallen[Arm.STABLE]} in stable"
 
 
-def _split_log_e(counts: ErrorCounts) -> float:
+def _split_log_e(firsts: Mapping[First, int]) -> float:
     # The proof of safety weighs requests by the chance of their arm, so it means nothing when requests of one arm are lost
     # or misrouted: then a canary that dies before it is logged would look as if it never failed.
     units: Counter[tuple[int, Arm]] = Counter()
-    for (percent, arm, _), n in counts.requests.items():
+    for (percent, arm, _), n in firsts.items():
         units[percent, arm] += n
     return which_arm(units, OTHERWISE)
 
 
-def _safe_log_e(counts: ErrorCounts, margin: float) -> float:
+def _safe_log_e(firsts: Mapping[First, int], margin: float) -> float:
     """Log e-value against "the canary errs at least `margin` more often"."""
     return mean_above_zero(
         _margin_gain(percent / 100, arm, failed, margin, n)
-        for (percent, arm, failed), n in counts.requests.items()
+        for (percent, arm, failed), n in firsts.items()
         if 0 < percent < 100
     )
 
@@ -244,47 +231,61 @@ def quality(margin: float = 0.01, alpha: float = 0.01, *, metric: str | Metric =
     _within("margin", margin, worst_loss(row))
     name = f"quality(margin={margin:g}, alpha={alpha:g}, metric={row.name})"
     return Judge(
-        name, ("quality",), lambda evidence: weigh_pairs(evidence.pairs(), margin, alpha, row, name), row
+        name,
+        ("quality",),
+        lambda evidence: weigh_pairs(evidence, margin, alpha, row, name),
+        row,
+        partial(pair_terms, margin=margin, metric=row),
     )
 
 
+def pair_terms(extra: float, *, margin: float, metric: Metric) -> Sequence[float]:
+    """What the judge of quality adds up of a pair: the extra loss itself, and what it is to each stake of both bets."""
+    worst = worst_loss(metric)
+    if not abs(extra) <= worst:
+        raise InvalidInput(
+            f"two answers cannot differ by more than {worst:g} of {metric.name}.",
+            next_step=f"give the loss named {metric.name!r} that the judge reads.",
+        )
+    return (extra, *factors(extra, worst), *factors(margin - extra, worst - margin))
+
+
 def weigh_pairs(
-    pairs: Iterable[ScoredRequest],
+    evidence: Evidence,
     margin: float,
     alpha: float,
     metric: str | Metric = "brier",
     name: str = "quality",
 ) -> Judgement:
-    """The verdict on quality from requests that both revisions scored."""
+    """The verdict on quality, from the sums of `pair_terms` over the pairs."""
     row = get_metric(metric)
     worst = worst_loss(row)
-    extra = [pair.extra_loss for pair in pairs]
-    if any(abs(more) > worst for more in extra):
-        raise InvalidInput(
-            f"two answers cannot differ by more than {worst:g} of {row.name}.",
-            next_step=f"give the requests the loss named {row.name!r} that the judge reads.",
-        )
-    harm = mean_above_zero(Gain(more, worst) for more in extra)
-    safe = mean_above_zero(Gain(margin - more, worst - margin) for more in extra)
-    mean = math.fsum(extra) / len(extra) if extra else 0.0
-    finding = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {len(extra)} pairs"
+    pairs = sum(evidence.pairs.values())
+    extra, *wealth = map(_rounded, evidence.sums or [()] * (1 + 2 * _STAKES))
+    harm, safe = mixed_stakes(wealth[:_STAKES]), mixed_stakes(wealth[_STAKES:])
+    mean = extra / pairs if pairs else 0.0
+    finding = f"the canary's {row.name} less the stable revision's is {mean:+.4f} over {pairs} pairs"
     parts = (
         _unless("the canary is no worse", harm, alpha),
-        _only_if(f"the canary is worse by less than {margin:g}", safe, alpha, also=bool(extra)),
+        _only_if(f"the canary is worse by less than {margin:g}", safe, alpha, also=bool(pairs)),
     )
     numbers = {
-        "quality.pairs": len(extra),
+        "quality.pairs": pairs,
         "quality.extra_loss": mean,
         "quality.harm_log_e": harm,
         "quality.safe_log_e": safe,
     }
     least = fewest(margin, worst - margin, -math.log(alpha))
     return _judgement(
-        name, finding, parts, numbers, f"; a pass takes {least} pairs at least" if len(extra) < least else ""
+        name, finding, parts, numbers, f"; a pass takes {least} pairs at least" if pairs < least else ""
     )
 
 
 # ---------------------------------------------------------------------------------------------------------------- shared
+
+
+def _rounded(whole: Exact) -> float:
+    return whole[0] if whole else 0.0
 
 
 def _within(what: str, value: float, ceiling: float = 1.0) -> None:

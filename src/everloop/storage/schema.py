@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -317,7 +317,7 @@ endpoints = Table(
     Column("stable", Integer),
     Column("canary", Integer),
     Column("split", Integer, nullable=False),
-    Column("salt", String(64), nullable=False),
+    Column("salt", String(300), nullable=False),
     Column("shadow", Boolean, nullable=False),
     Column("observed", Integer, nullable=False, default=0),
 )
@@ -325,7 +325,7 @@ endpoints = Table(
 rollouts = Table(
     "rollouts",
     tables,
-    Column("id", String(36), primary_key=True),
+    Column("id", String(300), primary_key=True),
     Column("endpoint", String(100), nullable=False),
     Column("model", String(100), nullable=False),
     Column("stable", Integer),
@@ -339,6 +339,34 @@ rollouts = Table(
     Column("verdict", JsonText),
     Column("observed", JsonText, nullable=False),
     UniqueConstraint("endpoint", "model", "canary"),
+)
+
+# What has been counted of a rollout that is under way, and how far the log and the labels have been read for it.
+rollout_evidence = Table(
+    "rollout_evidence",
+    tables,
+    Column("rollout", ForeignKey("rollouts.id"), primary_key=True),
+    Column("judge", Text, nullable=False),
+    Column("log_seq", BigInteger, nullable=False),
+    Column("label_seq", BigInteger, nullable=False),
+    Column("evidence", JsonText, nullable=False),
+)
+
+rollout_units = Table(
+    "rollout_units",
+    tables,
+    Column("rollout", ForeignKey("rollouts.id"), primary_key=True),
+    Column("unit", String(200), primary_key=True),
+    Column("failed", Boolean, nullable=False),
+)
+
+rollout_pairs = Table(
+    "rollout_pairs",
+    tables,
+    Column("rollout", ForeignKey("rollouts.id"), primary_key=True),
+    Column("prediction_id", String(120), primary_key=True),
+    Column("percent", Integer, nullable=False),
+    Column("extra_loss", Float, nullable=False),
 )
 
 predictions = Table(
@@ -369,10 +397,12 @@ labels = Table(
     "labels",
     tables,
     Column("prediction_id", String(120), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
     Column("value", JsonText, nullable=False),
     Column("time", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     Column("corrections", Integer, nullable=False, default=0),
+    Index("ix_labels_seq", "seq", unique=True),
 )
 
 windows = Table(

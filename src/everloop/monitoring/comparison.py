@@ -1,0 +1,196 @@
+"""What the inference log and the labels say of two versions that are compared: read on from a place, or counted whole.
+
+What belongs to a comparison is decided by model, version, share and arrival. The `time` and the `id` of a request are the
+client's choice: a canary that fails must not look well because its requests are dated last year.
+
+A client meets the arm that it was assigned to; a shadow scores beside it. Where a canary fails, the stable revision
+answers for it, and its row stands behind the canary's: so a request is counted by the row that is its last word, and of a
+unit's rows the first in the log is the arm that it met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
+
+from everloop.monitoring.inference_log import last_seq, unpacked_outputs
+from everloop.records.serving import Arm, LabelValue, Outcome, Value
+from everloop.storage.schema import labels, predictions
+
+_MOST_IDS = 500
+"""In one statement; SQLite takes 32,766 values."""
+_MOST_ROWS = 1_000
+"""That are held at once while the whole log is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two versions of a model behind an endpoint, from a place in the log and a moment on."""
+
+    endpoint: str
+    model: str
+    stable: int
+    canary: int
+    log_seq: int
+    since: datetime
+
+
+class Scored(NamedTuple):
+    """One row of the log: who met which arm, and whether that failed."""
+
+    seq: int
+    id: str
+    unit: str
+    arm: Arm
+    share: int
+    """Percent of traffic that the arm had; of a shadow, the arm that it stood beside."""
+    failed: bool
+
+
+class Pair(NamedTuple):
+    """One request that both versions scored and whose label is known."""
+
+    id: str
+    percent: int
+    """Of traffic that the canary had."""
+    canary: Value | None
+    """Its main output; None when it gave no answer."""
+    stable: Value | None
+    label: LabelValue
+
+
+class Counts(NamedTuple):
+    """How many units, or requests, there were of one kind."""
+
+    arm: Arm
+    share: int
+    failed: bool
+    number: int
+
+
+def read_scored(
+    tx: Connection, comparison: Comparison, *, after: int, limit: int
+) -> tuple[list[Scored], int]:
+    """The next rows of a comparison behind `after`, in the order of the log, and the place up to which that is all."""
+    end, row = last_seq(tx), predictions.c
+    query = select(row.seq, row.id, row.unit, row.arm, row.share, row.outcome)
+    query = query.where(*_belongs(predictions, comparison, after=after), row.seq <= end)
+    found = [
+        Scored(seq, id, unit, Arm(arm), share, outcome != Outcome.ANSWERED.value)
+        for seq, id, unit, arm, share, outcome in tx.execute(query.order_by(row.seq).limit(limit))
+    ]
+    return found, end if len(found) < limit else found[-1].seq
+
+
+def read_pairs(tx: Connection, comparison: Comparison, ids: Iterable[str]) -> list[Pair]:
+    """Those of these predictions that both versions scored and that have a label."""
+    wanted = list(ids)
+    parts = (wanted[start : start + _MOST_IDS] for start in range(0, len(wanted), _MOST_IDS))
+    return [pair for part in parts for pair in _pairs(tx, comparison, part)]
+
+
+def stream_pairs(tx: Connection, comparison: Comparison) -> Iterator[Sequence[Pair]]:
+    """Every pair of a comparison, in groups, so that a log of any length fits into memory."""
+    group: list[Pair] = []
+    for pair in _pairs(tx, comparison, None):
+        group.append(pair)
+        if len(group) == _MOST_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def count_firsts(tx: Connection, comparison: Comparison, *, failed: bool = False) -> list[Counts]:
+    """How many units met which arm at their first request, or with `failed` at their first failure, and how it went."""
+    row = predictions.c
+    place = func.row_number().over(partition_by=row.unit, order_by=row.seq)
+    query = select(row.arm, row.share, row.outcome, place.label("place"))
+    query = query.where(*_met(comparison), *([_failed()] if failed else []))
+    return _counted(tx, query.subquery("placed"), first=True)
+
+
+def count_requests(tx: Connection, comparison: Comparison) -> list[Counts]:
+    """How many requests there were, by the row that was the last word on each."""
+    row = predictions.c
+    answered_for = and_(row.arm == Arm.CANARY.value, _failed())
+    query = select(row.arm, row.share, row.outcome).where(*_met(comparison), not_(answered_for))
+    return _counted(tx, query.subquery("placed"), first=False)
+
+
+def find_first_unit(tx: Connection, comparison: Comparison) -> str | None:
+    """On whose behalf the first request was."""
+    query = select(predictions.c.unit).where(*_met(comparison)).order_by(predictions.c.seq).limit(1)
+    return tx.execute(query).scalar_one_or_none()
+
+
+def _pairs(tx: Connection, comparison: Comparison, ids: Sequence[str] | None) -> Iterator[Pair]:
+    canary, stable = predictions.alias("canary"), predictions.alias("stable")
+    query = select(
+        canary.c.id,
+        canary.c.arm,
+        canary.c.share,
+        canary.c.outputs,
+        stable.c.outputs.label("others"),
+        labels.c.value.label("label"),
+    )
+    query = query.select_from(
+        canary.join(stable, stable.c.id == canary.c.id).join(labels, labels.c.prediction_id == canary.c.id)
+    )
+    query = query.where(
+        *_belongs(canary, comparison, after=None if ids is not None else comparison.log_seq),
+        canary.c.version == comparison.canary,
+        *_belongs(stable, comparison, after=None),
+        stable.c.version == comparison.stable,
+        *([canary.c.id.in_(ids)] if ids is not None else []),
+    )
+    for id, arm, share, mine, others, label in tx.execute(query.execution_options(yield_per=_MOST_ROWS)):
+        # A canary that only looked on stood beside the stable arm, and its row has that arm's share.
+        percent = 100 - share if arm == Arm.SHADOW.value else share
+        yield Pair(id, percent, _main(id, mine), _main(id, others), label)
+
+
+def _main(id: str, packed: bytes | None) -> Value | None:
+    outputs = unpacked_outputs(id, packed)
+    return None if outputs is None else next(iter(outputs.values()))
+
+
+def _counted(tx: Connection, placed: Any, *, first: bool) -> list[Counts]:
+    failed = case((placed.c.outcome == Outcome.ANSWERED.value, 0), else_=1).label("failed")
+    query = select(placed.c.arm, placed.c.share, failed, func.count().label("number"))
+    if first:
+        query = query.where(placed.c.place == 1)
+    query = query.group_by(placed.c.arm, placed.c.share, failed)
+    return [Counts(Arm(arm), share, bool(bad), number) for arm, share, bad, number in tx.execute(query)]
+
+
+def _met(comparison: Comparison) -> tuple[ColumnElement[bool], ...]:
+    """What a client has met, and no shadow."""
+    belongs = _belongs(predictions, comparison, after=comparison.log_seq)
+    return (*belongs, predictions.c.arm != Arm.SHADOW.value)
+
+
+def _failed() -> ColumnElement[bool]:
+    return predictions.c.outcome != Outcome.ANSWERED.value
+
+
+def _belongs(table: Any, comparison: Comparison, *, after: int | None) -> tuple[ColumnElement[bool], ...]:
+    """What makes a row part of a comparison; walking along the log behind `after`, or for rows that are known by their id.
+
+    The way is told by an expression instead of a plain column where it is not to be gone: SQLite would go by the index of
+    endpoint and time through everything that the endpoint was ever asked, or along the log for a few ids.
+    """
+    row = table.c
+    behind = row.seq > after if after is not None else row.seq + 0 > comparison.log_seq
+    return (
+        behind,
+        row.endpoint.concat("") == comparison.endpoint,
+        row.model == comparison.model,
+        row.version.in_((comparison.stable, comparison.canary)),
+        row.share.between(1, 99),  # at 0 and at 100 there was nothing to compare with
+        row.arrived_at >= comparison.since,
+    )
