@@ -12,7 +12,14 @@ from sqlalchemy import select
 
 from everloop.errors import InvalidInput
 from everloop.monitoring.inference_log import insert_predictions
-from everloop.monitoring.labels import Labelled, LabelReceipt, labelled, record_labels
+from everloop.monitoring.labels import (
+    Labelled,
+    LabelReceipt,
+    labelled,
+    last_label_seq,
+    list_labelled_since,
+    record_labels,
+)
 from everloop.records.serving import Arm, Label, LabelValue, Outcome, Prediction
 from everloop.settings import Settings
 from everloop.storage.database import Database
@@ -93,6 +100,39 @@ class TestLabels:
         with database.read() as tx:
             rows = tx.execute(select(labels).where(labels.c.prediction_id.startswith(prefix))).mappings()
             assert {row["prediction_id"]: (row["value"], row["corrections"]) for row in rows} == kept
+
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        sent=st.lists(
+            st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0.0, 1.0])), max_size=6), max_size=6
+        ),
+        most=st.integers(1, 4),
+    )
+    def test_a_reader_of_labels_that_goes_on_from_its_place_misses_no_change(
+        self, database: Database, sent: list[list[tuple[int, float]]], most: int
+    ) -> None:
+        """Between any two sends it reads on, so many at once: what it has seen last of each prediction is what is kept."""
+        name = f"reader-{next(_fresh)}"
+        with database.read() as tx:
+            place = last_label_seq(tx)
+        seen: dict[str, LabelValue] = {}
+        kept: dict[str, LabelValue] = {}
+        for batch in sent:
+            with database.write() as tx:
+                record_labels(tx, [label(f"{name}-{which}", value) for which, value in batch], NOON)
+            while True:
+                with database.read() as tx:
+                    news = list_labelled_since(tx, place, most)
+                    kept = {row.prediction_id: row.value for row in tx.execute(select(labels))}
+                seen |= {id: kept[id] for _, id in news}
+                place = news[-1][0] if news else place
+                if len(news) < most:
+                    break
+        assert (
+            seen == {id: value for id, value in kept.items() if id.startswith(f"{name}-")}
+            if sent
+            else not seen
+        )
 
     def test_more_labels_than_one_statement_takes(self, database: Database) -> None:
         """Thousands of labels in one call, some of them twice, are all counted."""

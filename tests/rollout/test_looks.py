@@ -347,3 +347,17 @@ def test_the_log_is_read_on_from_its_place(rolling: Workspace) -> None:
         ]
     assert "SEARCH predictions USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plans[0]
     assert "(id=?)" in plans[1] and "rowid" not in plans[1]
+
+
+def test_names_of_any_length_have_a_rollout(workspace: Workspace) -> None:
+    """A rollout is called after its endpoint and its model, and each may have a hundred letters."""
+    name, model = "e" * 100, "m" * 100
+    endpoint = Endpoint(name, model=model, rollout=PLAN)
+    register(workspace, 1, model=model, alias=CHAMPION)
+    settle(workspace, endpoint)
+    register(workspace, 2, model=model, alias=CHALLENGER)
+    settle(workspace, endpoint)
+    with workspace.database.read() as tx:
+        (rollout,) = list_rollouts(tx, name)
+        traffic = find_traffic(tx, name)
+    assert traffic is not None and traffic.salt == rollout.id
