@@ -268,13 +268,14 @@ def _find_pairs(tx: Connection, rollout: Rollout, ids: Iterable[str]) -> dict[st
 
 def _put(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows over those of the same key."""
+    if not rows:
+        return
     dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
-    for part in _parts(rows):
-        statement = dialect.insert(table).values(list(part))
-        values = {
-            column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
-        }
-        tx.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values))
+    # One row a statement, so that it is compiled once for all: many rows in one are compiled at every look.
+    statement = dialect.insert(table)
+    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+    tx.execute(statement, [dict(row) for row in rows])
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
