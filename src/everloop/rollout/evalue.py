@@ -47,7 +47,7 @@ def exact_sum(values: Iterable[float]) -> Exact:
     """The sum of finite floats, whole; equal sums are equal tuples, and the first float is the sum as `math.fsum` has it.
 
     >>> exact_sum([1e16, 1.0, 1e-3])[0], exact_sum([*exact_sum([1e16, 1.0, 1e-3]), -1e16, -1.0])
-    (1.0000000000000001e+16, (0.001,))
+    (1.0000000000000002e+16, (0.001,))
     """
     terms = list(values)
     parts: list[float] = []
