@@ -1,8 +1,8 @@
 """What a metric is: a row of a table, which gates, monitors, judges and tables ask.
 
-Read by every room that measures a model. To add a metric, add its row to `METRICS` and its functions to the file of its
-task; a user adds one with `Metric(…)`. Nothing here loads numpy, so that a command line starts at once: rows find their
-functions when they are called.
+Read by every room that measures a model. To add a metric, write its functions into a file of this room and its row into
+`METRICS`; a user adds one with `Metric(…)`. Nothing here loads numpy, so that a command line starts at once: rows find
+their functions when they are called.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -207,10 +208,14 @@ def _wrong(metric: Metric) -> tuple[str, str] | None:
 # ---------------------------------------------------------------------------------------------------------- the table
 
 
-def _log_losses(outputs: Array, labels: Array, *, clip: float) -> Array:
-    from everloop.evaluation.binary import log_losses
+def _found(name: str) -> Callable[..., Any]:
+    """A function of this room, `file.function`, which is found when it is called."""
+    module, function = name.split(".")
 
-    return log_losses(outputs, labels, clip)
+    def call(*given: Any, **named: Any) -> Any:
+        return getattr(import_module(f"everloop.evaluation.{module}"), function)(*given, **named)
+
+    return call
 
 
 def _log_loss(output: float, label: float, *, clip: float, bound: float) -> float:
@@ -218,26 +223,8 @@ def _log_loss(output: float, label: float, *, clip: float, bound: float) -> floa
     return min(max(-(label * math.log(held) + (1 - label) * math.log1p(-held)), 0.0), bound)
 
 
-def _brier_losses(outputs: Array, labels: Array) -> Array:
-    from everloop.evaluation.binary import brier_losses
-
-    return brier_losses(outputs, labels)
-
-
 def _brier_loss(output: float, label: float) -> float:
     return min((output - label) ** 2, 1.0)
-
-
-def _auc(outputs: Array, labels: Array, confidence: float) -> Estimate | None:
-    from everloop.evaluation.binary import auc_estimate
-
-    return auc_estimate(outputs, labels, confidence)
-
-
-def _auc_difference(outputs: Array, others: Array, labels: Array, confidence: float) -> Estimate | None:
-    from everloop.evaluation.binary import auc_difference
-
-    return auc_difference(outputs, others, labels, confidence)
 
 
 CLIP = 1e-6
@@ -254,16 +241,22 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            _ours("log_loss", losses=partial(_log_losses, clip=CLIP)),
+            _ours("log_loss", losses=partial(_found("binary.log_losses"), clip=CLIP)),
             _ours(
                 "log_loss_capped",  # within [0.01, 0.99], because a judge needs a worst case
-                losses=partial(_log_losses, clip=_CAPPED),
+                losses=partial(_found("binary.log_losses"), clip=_CAPPED),
                 loss=partial(_log_loss, clip=_CAPPED, bound=_CAP),
                 bound=_CAP,
                 listed=False,
             ),
-            _ours("brier", losses=_brier_losses, loss=_brier_loss, bound=1.0, listed=False),
-            _ours("auc", estimate=_auc, difference=_auc_difference, higher_is_better=True, title="AUC"),
+            _ours("brier", losses=_found("binary.brier_losses"), loss=_brier_loss, bound=1.0, listed=False),
+            _ours(
+                "auc",
+                estimate=_found("binary.auc_estimate"),
+                difference=_found("binary.auc_difference"),
+                higher_is_better=True,
+                title="AUC",
+            ),
         )
     }
 )
