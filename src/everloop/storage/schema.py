@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -82,6 +82,9 @@ class JsonText(TypeDecorator[Any]):
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only for plain INTEGER keys
 
+ThingName = String(250).with_variant(String(250, collation="C"), "postgresql")
+"""How lineage names a thing, in the order of its letters, so that an index finds all whose names begin alike."""
+
 tables = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -105,6 +108,19 @@ events = Table(
     UniqueConstraint("source", "id"),
     Index("ix_events_type_seq", "type", "seq"),
     sqlite_autoincrement=True,  # a number that was given out is never given out again
+)
+
+edges = Table(
+    "edges",
+    tables,
+    Column("seq", BigId, primary_key=True, autoincrement=True),
+    Column("source", ThingName, nullable=False),
+    Column("target", ThingName, nullable=False),
+    Column("how", Text, nullable=False),
+    # Of the three: what makes the same edge one row. PostgreSQL has no key over a text of any length.
+    Column("digest", String(64), nullable=False, unique=True),
+    Index("ix_edges_source", "source"),
+    Index("ix_edges_target", "target"),
 )
 
 batches = Table(
