@@ -7,18 +7,19 @@ log knows which model gave each.
 from collections.abc import Iterable
 
 from sqlalchemy import Column, ColumnElement, Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop.records.lineage import Edge
 from everloop.storage.codec import digest_of
-from everloop.storage.database import insert_once
 from everloop.storage.schema import edges
 
 
 def add_edges(tx: Connection, made: Iterable[Edge]) -> None:
     """Write edges with the caller's other changes."""
-    for edge in made:
-        row = {"source": edge.source, "target": edge.target, "how": edge.how}
-        insert_once(tx, edges, {**row, "digest": digest_of([edge.source, edge.target, edge.how])})
+    rows = [_row(edge) for edge in made]
+    if rows:
+        dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+        tx.execute(dialect.insert(edges).on_conflict_do_nothing(), rows)
 
 
 def list_edges_into(tx: Connection, name: str, *, begins: bool = False) -> list[Edge]:
@@ -29,6 +30,11 @@ def list_edges_into(tx: Connection, name: str, *, begins: bool = False) -> list[
 def list_edges_from(tx: Connection, name: str, *, begins: bool = False) -> list[Edge]:
     """What was made from a thing, oldest first; with `begins`, from each whose name begins so."""
     return _list(tx, edges.c.source, name, begins)
+
+
+def _row(edge: Edge) -> dict[str, str]:
+    digest = digest_of([edge.source, edge.target, edge.how])
+    return {"source": edge.source, "target": edge.target, "how": edge.how, "digest": digest}
 
 
 def _list(tx: Connection, end: Column[str], name: str, begins: bool) -> list[Edge]:
