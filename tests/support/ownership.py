@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 import everloop
 from everloop.storage.schema import tables
 
-OWNERS = {table.name: str(table.info["room"]) for table in tables.sorted_tables}
+OWNERS = {table.name: str(table.info.get("room")) for table in tables.sorted_tables}
 _NOT_YET = {("loop", name) for name in ("events", "runs", "run_datasets", "run_pins")}
 """Who still touches what is not theirs."""
 SOURCES = Path(everloop.__file__).parent
