@@ -69,6 +69,7 @@ def send(workspace: Workspace, statement: Executable, *files: str) -> list[Tresp
         (("app/cli/nosy.py",), "events"),
         (("metadata/nosy.py", "registry/nosy.py"), "aliases"),
         (("storage/helpful.py", "data/nosy.py"), "aliases"),
+        (("storage/database.py", "data/nosy.py"), "edges"),
         (("storage/helpful.py", "storage/more.py", "loop/nosy.py", "control/asking.py"), "labels"),
     ],
 )

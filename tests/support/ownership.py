@@ -1,8 +1,9 @@
 """Whether each room leaves the tables of others alone: every statement of every test, held against the room that sends it.
 
 `info` of a table in `storage/schema.py` names its owner. The sender is the nearest caller in `src/everloop` that is not
-`storage`, whose functions execute what others hand to them; its own tables everybody reaches through it. Migrations may
-touch everything, and so may a test. Processes that a test starts are not watched.
+`storage`, whose tables everybody reaches through its functions; those of `storage/database.py` execute what others hand to
+them, and count for nothing. Migrations may touch everything, and so may a test. Processes that a test starts are not
+watched.
 """
 
 from __future__ import annotations
@@ -104,11 +105,13 @@ def _caller() -> tuple[str, str, bool] | None:
 
 @lru_cache(maxsize=4096)
 def _place(file: str) -> str | None:
-    """The room that a file of code is in; None for libraries."""
+    """The room that a file of code is in; None for libraries, and for what is as general as one."""
     path = Path(file)
     if path.is_relative_to(_TESTS):
         return "tests"
     if not path.is_relative_to(SOURCES):
         return None
     room, *rest = path.relative_to(SOURCES).with_suffix("").parts
+    if room == "storage" and rest == ["database"]:
+        return None
     return "migrations" if room == "storage" and rest[:1] in (["migrate"], ["migrations"]) else room

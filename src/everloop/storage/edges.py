@@ -1,4 +1,4 @@
-"""The edges of lineage, written in the transaction in which something was made: as the ledger, it belongs to all rooms.
+"""The edges of lineage: what was made from what, written by each room in the transaction that makes it.
 
 An edge is never taken back, and the same one again is one. Predictions have none: they are too many, and the inference
 log knows which model gave each.
@@ -44,5 +44,5 @@ def _list(tx: Connection, end: Column[str], name: str, begins: bool) -> list[Edg
 
 
 def _begins(end: Column[str], name: str) -> ColumnElement[bool]:
-    # As a range, which the index answers; LIKE would read everything, and mind no capitals on SQLite.
+    # As a range, which an index answers; LIKE would read everything, and on SQLite take capitals for small letters.
     return (end >= name) & (end < name[:-1] + chr(ord(name[-1]) + 1))
