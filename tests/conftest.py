@@ -12,4 +12,4 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-pytest_plugins = ["tests.support.workspaces"]
+pytest_plugins = ["tests.support.ownership", "tests.support.workspaces"]

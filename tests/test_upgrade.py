@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Boolean, DateTime, MetaData, Table, insert
+from sqlalchemy import Boolean, DateTime, MetaData, Table, insert, select
 
+from everloop.control.lineage import get_lineage
 from everloop.models.saving import load_model
 from everloop.monitoring.inference_log import read_log
 from everloop.monitoring.labels import labelled
+from everloop.records.lineage import Edge
 from everloop.records.models import CHAMPION, Task
 from everloop.records.serving import Arm, Outcome, Rollout, RolloutState, Traffic
 from everloop.registry.aliases import find_alias
@@ -29,7 +31,9 @@ from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import find_traffic, list_rollouts
 from everloop.settings import Settings, Storage
 from everloop.storage.database import Database
+from everloop.storage.edges import add_edges
 from everloop.storage.migrate import migrate
+from everloop.storage.schema import edges
 from everloop.storage.workspace import Workspace, open_workspace
 from tests.support.postgres import Postgres
 from tests.support.traffic import ask, label
@@ -153,6 +157,74 @@ def test_the_same_on_postgresql(postgres_of_0_1: Settings, folder: Path) -> None
     workspace.close()
     assert [(p.id, p.arm, p.output) for p in logged] == old
     assert sum(row.label is not None and row.prediction.arm is not Arm.SHADOW for row in joined) == 40
+
+
+EDGES_OF_0_1 = """
+SELECT 'batch ' || key, 'dataset ' || dataset || '@' || version, 'appended' FROM batches WHERE version IS NOT NULL
+UNION ALL SELECT 'dataset ' || dataset || '@' || version, 'run ' || run_id, 'read' FROM run_datasets
+UNION ALL SELECT 'model ' || model || '@' || version, 'run ' || run_id, alias FROM run_models WHERE version IS NOT NULL
+UNION ALL SELECT 'run ' || run_id || ' ' || step, 'artifact ' || digest, name || ' (' || format || ')'
+          FROM step_artifacts WHERE direction = 'output'
+UNION ALL SELECT 'artifact ' || digest, 'run ' || run_id || ' ' || step, name FROM step_artifacts
+          WHERE direction = 'input'
+UNION ALL SELECT 'run ' || run_id, 'model ' || model || '@' || version, 'registered' FROM model_versions
+UNION ALL SELECT 'artifact ' || digest, 'model ' || model || '@' || version, 'registered' FROM model_versions
+UNION ALL SELECT 'model ' || model || '@' || version, 'alias ' || alias, 'moved by ' || who || ': ' || why
+          FROM alias_history WHERE version IS NOT NULL
+"""
+AT_ITS_ENDPOINT = {
+    ("model churn@1", "endpoint churn", "stable"),
+    ("model churn@2", "endpoint churn", "canary"),
+}
+
+
+def test_its_lineage_is_known(folder: Path) -> None:
+    """Everything that 0.1 wrote down is an edge, however much that is, and who answers at the endpoint is one, too.
+
+    Written again by this version it is the same edge.
+    """
+    _send_batches(folder, 2_500)
+    expected = {*old_rows(folder, EDGES_OF_0_1), *AT_ITS_ENDPOINT}
+    workspace = open_workspace(Settings(root=folder, module="churn"))
+    made = get_lineage(workspace, "churn@2")
+    with workspace.database.write() as tx:
+        add_edges(tx, (Edge(source=source, target=target, how=how) for source, target, how in expected))
+    assert _edges(workspace) == expected and len(expected) > 2_500
+    workspace.close()
+    (run,) = {edge.source for edge in made.upstream if edge.how == "registered"}
+    assert [(edge.source, edge.target, edge.how) for edge in (*made.upstream, *made.downstream)] == [
+        ("dataset renewals@3", run, "read"),
+        ("model churn@1", run, "champion"),
+        (run, "model churn@2", "registered"),
+        ("model churn@2", "alias challenger", f"moved by ann@desk: {run} passed its gate"),
+        ("model churn@2", "endpoint churn", "canary"),
+        ("model churn@2", "60 predictions", "scored"),
+    ]
+
+
+def test_its_lineage_is_known_on_postgresql(postgres_of_0_1: Settings, folder: Path) -> None:
+    """The same edges."""
+    workspace = open_workspace(postgres_of_0_1)
+    found = _edges(workspace)
+    workspace.close()
+    assert found == {*old_rows(folder, EDGES_OF_0_1), *AT_ITS_ENDPOINT}
+
+
+def _send_batches(folder: Path, count: int) -> None:
+    """So many more batches than 0.1 had, each a version."""
+    with closing(sqlite3.connect(folder / ".everloop" / "everloop.db")) as database, database:
+        (row,) = database.execute("SELECT * FROM batches WHERE version = 0").fetchall()
+        names = [column[1] for column in database.execute("PRAGMA table_info(batches)")]
+        one = dict(zip(names, row, strict=True))
+        more = [tuple((one | {"key": f"b{n}", "version": 100 + n}).values()) for n in range(count)]
+        database.executemany(f"INSERT INTO batches VALUES ({', '.join('?' * len(names))})", more)
+
+
+def _edges(workspace: Workspace) -> set[tuple[str, str, str]]:
+    with workspace.database.read() as tx:
+        rows = tx.execute(select(edges.c.source, edges.c.target, edges.c.how)).all()
+    assert len(rows) == len(set(rows))
+    return {(source, target, how) for source, target, how in rows}
 
 
 def _rollouts(workspace: Workspace) -> list[Rollout]:

@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everloop.errors import NotReady
-from everloop.monitoring.inference_log import InferenceLog, insert_predictions, logged, read_log
+from everloop.monitoring.inference_log import (
+    InferenceLog,
+    count_asked,
+    count_predictions,
+    insert_predictions,
+    list_answers,
+    logged,
+    read_log,
+)
 from everloop.records.serving import Arm, Outcome, Prediction
 from everloop.settings import Settings
 from everloop.storage.database import Database
@@ -111,6 +119,27 @@ class TestInferenceLog:
         log = InferenceLog(database, every=0.01)
         yield log
         log.close()
+
+    def test_what_was_answered_is_found_and_counted(self, log: InferenceLog, database: Database) -> None:
+        """By a prediction's id, with each revision that scored it; a request counts once, a version's rows each."""
+        shadow = replace(PREDICTION, arm=Arm.SHADOW, version=2)
+        for prediction in (
+            PREDICTION,
+            shadow,
+            replace(PREDICTION, id="q"),
+            replace(PREDICTION, id="P", version=2),
+        ):
+            log.append(prediction)
+        log.flush()
+        with database.read() as tx:
+            assert list_answers(tx, "p") == [shadow, PREDICTION]
+            assert list_answers(tx, "nobody") == []
+            assert [count_predictions(tx, *of) for of in (("late", 1), ("late", 2), ("on-time", 1))] == [
+                2,
+                2,
+                0,
+            ]
+            assert count_asked(tx) == 3
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(given_predictions=st.lists(PREDICTIONS, max_size=6, unique_by=lambda p: (p.id, p.arm)))

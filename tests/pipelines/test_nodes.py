@@ -8,7 +8,7 @@ import pytest
 
 from everloop.errors import NotFound, Refused
 from everloop.loop.firings import run_on_demand
-from everloop.metadata.lineage import lineage
+from everloop.metadata.lineage import run_lineage
 from everloop.metadata.runs import list_runs, request_run
 from everloop.pipelines.lookup import load_artifact
 from everloop.pipelines.pinning import check_data
@@ -443,7 +443,7 @@ def test_a_run_reads_the_older_version_that_it_was_asked_to_read(trained: Projec
     assert [(pin.dataset, pin.version, pin.rows) for pin in run.datasets] == [("rows", 0, 40)]
     with trained.workspace.database.read() as tx:
         (version,) = list_versions(tx)
-        (arrow, *_) = lineage(tx, run.id).upstream
+        (arrow, *_) = run_lineage(tx, run.id).upstream
     assert version.facts["datasets"] == {"rows": 0}
     assert (arrow.source, arrow.how) == ("dataset rows@0", "read")
     assert [pin.version for pin in ask(trained).datasets] == [1]

@@ -37,6 +37,16 @@ def test_an_event_comes_back_as_it_was(workspace: Workspace) -> None:
     assert found.seq > 0
 
 
+def test_the_end_of_the_ledger_is_known(workspace: Workspace) -> None:
+    """It is the place of the newest event, behind which nothing is read; an empty ledger ends at 0."""
+    with workspace.database.read() as tx:
+        assert ledger.last_seq(tx) == 0
+    write(workspace, *(workspace.event(EventType.DATA_ARRIVED, "/datasets/d", "d", {}) for _ in range(3)))
+    with workspace.database.read() as tx:
+        end = ledger.last_seq(tx)
+    assert read(workspace)[-1].seq == end and read(workspace, after=end) == []
+
+
 def test_source_and_id_are_unique_together(workspace: Workspace) -> None:
     """A repeat changes nothing, whatever else it says; the same id from elsewhere is another event."""
     first = workspace.event(EventType.RUN_STARTED, "/one", "s", {"n": 1}, id="x")

@@ -1,11 +1,9 @@
-"""What has happened, in order, and what was made from what."""
+"""What has happened, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from everloop.metadata import lineage
-from everloop.metadata.lineage import Lineage
 from everloop.records.events import Event
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
@@ -18,9 +16,3 @@ def list_events(
     with workspace.database.read() as tx:
         found = ledger.read(tx, after=after, types=types)
     return found if limit is None else found[-limit:]
-
-
-def get_lineage(workspace: Workspace, thing: str) -> Lineage:
-    """What a run, a model version, a dataset version, a prediction or an artifact was made from, and what came of it."""
-    with workspace.database.read() as tx:
-        return lineage.lineage(tx, thing)

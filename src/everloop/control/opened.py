@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar, cast
 import pyarrow as pa
 
 from everloop.control import data, history, models, runs, status
+from everloop.control.lineage import get_lineage
 from everloop.control.projects import make_empty
 from everloop.control.runs import RunDetails, RunReport, failure
 from everloop.errors import Conflict, NotFound, ProjectError
 from everloop.evaluation.records import Evaluation
-from everloop.metadata.lineage import Lineage
 from everloop.models.model import Model
 from everloop.pipelines.lookup import load_artifact
 from everloop.pipelines.pipeline import Pipeline
@@ -26,6 +26,7 @@ from everloop.records.checks import CheckResult
 from everloop.records.data import Batch
 from everloop.records.events import Event
 from everloop.records.json import Json
+from everloop.records.lineage import Lineage
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.records.names import Reference
 from everloop.records.runs import Run, RunState, StepRun
@@ -174,7 +175,7 @@ class OpenProject:
 
     def lineage(self, thing: str) -> Lineage:
         """What a run, `churn@3`, `renewals@7`, a prediction or an artifact was made from, and what came of it."""
-        return history.get_lineage(self.workspace, thing)
+        return get_lineage(self.workspace, thing)
 
     # ---- deciding
 

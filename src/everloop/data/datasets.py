@@ -19,8 +19,10 @@ from everloop.records.data import Batch, DatasetPin, DataVerdict, Finding, Schem
 from everloop.records.datasets import Dataset
 from everloop.records.events import EventType
 from everloop.records.json import JsonObject
+from everloop.records.lineage import Edge
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
+from everloop.storage.edges import add_edges
 from everloop.storage.locks import FileLock
 from everloop.storage.schema import batches, schemas
 from everloop.storage.workspace import Workspace
@@ -201,6 +203,7 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
         total = batch.rows + (0 if before is None else before.rows)
         accepted = replace(batch, version=version, total_rows=total)
         _put(tx, accepted)
+        add_edges(tx, [Edge(source=f"batch {key}", target=f"dataset {dataset}@{version}", how="appended")])
         _emit(tx, workspace, EventType.DATA_ARRIVED, accepted)
         if accepted.verdict is DataVerdict.RETRAIN:
             _emit(tx, workspace, EventType.DATA_CHANGED, accepted)

@@ -12,7 +12,6 @@ from typing import Any
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Connection, func, select
 
 from everloop.data.datasets import list_batches
 from everloop.demo.terminal import out
@@ -22,7 +21,8 @@ from everloop.loop.decisions import Decision
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
 from everloop.models.model import Model
-from everloop.monitoring.labels import Labelled, labelled
+from everloop.monitoring.inference_log import count_asked
+from everloop.monitoring.labels import Labelled, count_labels, labelled
 from everloop.monitoring.watch import champions_rows
 from everloop.records.data import DataVerdict
 from everloop.records.events import Event, EventType
@@ -32,7 +32,6 @@ from everloop.registry.aliases import find_alias
 from everloop.registry.versions import list_versions
 from everloop.rollout.endpoints import list_rollouts
 from everloop.storage import ledger
-from everloop.storage.schema import labels, predictions
 from everloop.storage.workspace import Workspace
 
 KINDS = ("on_demand", "schedule", "new_data", "decay", "drift")
@@ -130,7 +129,7 @@ def summarise(
         versions = list_versions(tx)
         states = Counter(rollout.state for rollout in list_rollouts(tx))
         resumed = sum(run.resumed > 0 for run in list_runs(tx))
-        logged, known = _logged(tx), tx.execute(select(func.count()).select_from(labels)).scalar_one()
+        logged, known = count_asked(tx), count_labels(tx)
     ends = (RolloutState.PROMOTED, RolloutState.ROLLED_BACK, RolloutState.INCONCLUSIVE)
     return Year(
         seconds=round(seconds, 1),
@@ -305,8 +304,3 @@ def _rescore(model: Model, rows: Sequence[Labelled]) -> list[float]:
     inputs = [row.prediction.inputs for row in rows]
     columns = {f.name: [row.get(f.name) for row in inputs] for f in model.signature.inputs}
     return model.infer(columns)[model.signature.outputs[0].name].tolist()  # type: ignore[no-any-return]
-
-
-def _logged(tx: Connection) -> int:
-    query = select(func.count(predictions.c.id.distinct()))
-    return tx.execute(query).scalar_one()

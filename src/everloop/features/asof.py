@@ -1,4 +1,7 @@
-"""One view, point in time: from the rows of its source and the rows that ask to columns of features."""
+"""One view, point in time: from the rows of its source and the rows that ask to columns of features.
+
+As in `timeline.py`, a row that is seen too early or too long raises no error; `tests/features/test_history.py` shows it.
+"""
 
 from __future__ import annotations
 

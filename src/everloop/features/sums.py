@@ -4,6 +4,9 @@ A window's sum is the difference of two running sums. With rounded running sums 
 the window, and one NaN would spoil all that follow. Here a float is cut into digits of 32 bits, running sums of digits
 are whole numbers, and only the difference is rounded, once: the result is that of `math.fsum`, bit for bit. There is
 room for the digits of 2**30 rows.
+
+Whoever touches it may change features in their last bits, and with them every model and every cached step after them:
+`tests/features/test_sums.py` holds each bit against exact fractions.
 """
 
 from __future__ import annotations

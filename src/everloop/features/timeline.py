@@ -4,6 +4,9 @@ The whole of point-in-time correctness is one observation: a row with event time
 at t exactly when e <= t and c <= t, which is when k <= t for k = max(e, c), the moment at which it became known.
 So rows are sorted by key and k, beside each stands the row with the latest event so far, and one binary search
 answers each question exactly, however late the data came.
+
+What breaks here breaks in silence: a model that was trained on what nobody knew yet looks better than it is.
+`tests/features/test_history.py` holds it against a look at every row.
 """
 
 from __future__ import annotations

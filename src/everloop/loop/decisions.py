@@ -1,4 +1,8 @@
-"""From what is known to what is started: pure functions, so that a year of triggers runs in a millisecond of test."""
+"""From what is known to what is started: pure functions, so that a year of triggers runs in a millisecond of test.
+
+On days on which the clocks change, a careless step makes a run come twice, an hour off or not at all:
+`tests/loop/test_slots.py` asks every minute instead. What becomes of reasons is shown by `tests/loop/test_decide.py`.
+"""
 
 from __future__ import annotations
 

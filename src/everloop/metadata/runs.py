@@ -1,6 +1,6 @@
 """Runs as rows: asked for once, claimed by one worker at a time, ended once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
@@ -10,10 +10,12 @@ from everloop.errors import Conflict, NotFound
 from everloop.records.data import DatasetPin
 from everloop.records.events import EventType
 from everloop.records.json import Json
+from everloop.records.lineage import Edge
 from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
 from everloop.storage import ledger
 from everloop.storage.codec import from_json, number, storable_text, to_json
 from everloop.storage.database import insert_once
+from everloop.storage.edges import add_edges
 from everloop.storage.schema import (
     environments,
     metrics,
@@ -159,7 +161,9 @@ def pin_run(
         insert_once(tx, run_datasets, row)
     for model in pinned.models:
         insert_once(tx, run_models, {"run_id": run.id, **to_json(model)})
-    return get_run(tx, run.id)
+    kept = get_run(tx, run.id)
+    add_edges(tx, _reads(kept))
+    return kept
 
 
 def end_run(
@@ -276,6 +280,15 @@ def _environment(tx: Connection, key: str | None) -> Environment | None:
 
 def _update(tx: Connection, run: Run, *names: str) -> None:
     tx.execute(update(runs).where(runs.c.id == run.id).values(**{name: getattr(run, name) for name in names}))
+
+
+def _reads(run: Run) -> Iterator[Edge]:
+    me = f"run {run.id}"
+    for pin in run.datasets:
+        yield Edge(source=f"dataset {pin.dataset}@{pin.version}", target=me, how="read")
+    for model in run.models:
+        if model.version is not None:
+            yield Edge(source=f"model {model.model}@{model.version}", target=me, how=model.alias)
 
 
 def _emit(tx: Connection, workspace: Workspace, run: Run, kind: EventType, data: Mapping[str, Json]) -> None:

@@ -1,6 +1,6 @@
 """Steps of runs and the artifacts between them: a row before a step runs, and its outputs with its end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
@@ -8,10 +8,12 @@ from sqlalchemy.engine import RowMapping
 
 from everloop.metadata.runs import check_epoch
 from everloop.records.events import EventType
+from everloop.records.lineage import Edge
 from everloop.records.runs import ArtifactRef, Run, RunState, StepRun
 from everloop.storage import ledger
 from everloop.storage.codec import number, storable_text
 from everloop.storage.database import insert_once
+from everloop.storage.edges import add_edges
 from everloop.storage.schema import artifacts, metrics, step_artifacts, steps
 from everloop.storage.workspace import Workspace
 
@@ -52,6 +54,7 @@ def end_step(tx: Connection, workspace: Workspace, run: Run, step: StepRun) -> N
     )
     _link(tx, workspace, step, "input", step.inputs)
     _link(tx, workspace, step, "output", step.outputs)
+    add_edges(tx, _edges(step))
     _measure(tx, run, step.step, step.metrics)
     kind = EventType.STEP_COMPLETED if step.state is RunState.COMPLETE else EventType.STEP_FAILED
     details = {"step": step.step, "cached_from": step.cached_from, "error": error}
@@ -95,6 +98,14 @@ def _link(
                 format=ref.format,
             )
         )
+
+
+def _edges(step: StepRun) -> Iterator[Edge]:
+    me = f"run {step.run_id} {step.step}"
+    for ref in step.inputs:
+        yield Edge(source=f"artifact {ref.digest}", target=me, how=ref.name)
+    for ref in step.outputs:
+        yield Edge(source=me, target=f"artifact {ref.digest}", how=f"{ref.name} ({ref.format})")
 
 
 def _measure(tx: Connection, run: Run, step: str, values: Mapping[str, float]) -> None:

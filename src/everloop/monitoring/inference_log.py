@@ -271,6 +271,25 @@ def read_log(tx: Connection, *, after: int = 0, limit: int | None = None) -> lis
     return [from_row(row) for row in tx.execute(query).mappings()]
 
 
+def list_answers(tx: Connection, id: str) -> list[Prediction]:
+    """What was answered under this id, by each revision that scored it, in the order of their arms."""
+    query = select(predictions).where(predictions.c.id == id).order_by(predictions.c.arm)
+    return [from_row(row) for row in tx.execute(query).mappings()]
+
+
+def count_predictions(tx: Connection, model: str, version: int) -> int:
+    """How many rows a version has scored, at all endpoints and on every arm."""
+    query = select(func.count()).select_from(predictions)
+    return tx.execute(
+        query.where(predictions.c.model == model, predictions.c.version == version)
+    ).scalar_one()
+
+
+def count_asked(tx: Connection) -> int:
+    """How many predictions were asked for; what several revisions have scored is one."""
+    return tx.execute(select(func.count(predictions.c.id.distinct()))).scalar_one()
+
+
 def last_seq(tx: Connection) -> int:
     """Where the inference log ends now; 0 while it is empty."""
     return tx.execute(select(func.max(predictions.c.seq))).scalar_one() or 0

@@ -140,6 +140,11 @@ def labelled(
     return sorted(rows, key=lambda row: order(row.prediction))
 
 
+def count_labels(tx: Connection) -> int:
+    """How many predictions have a label, or have one waiting for them."""
+    return tx.execute(select(func.count()).select_from(labels)).scalar_one()
+
+
 def _chunks(given: Sequence[Label]) -> Iterator[Sequence[Label]]:
     for start in range(0, len(given), _CHUNK):
         yield given[start : start + _CHUNK]

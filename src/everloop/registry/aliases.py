@@ -4,9 +4,11 @@ from sqlalchemy import Connection, delete, func, select
 
 from everloop.errors import Conflict, InvalidInput, NotFound, Refused
 from everloop.records.events import EventType
+from everloop.records.lineage import Edge
 from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersion
 from everloop.registry.versions import get_version
 from everloop.storage import ledger
+from everloop.storage.edges import add_edges
 from everloop.storage.schema import alias_history, aliases
 from everloop.storage.workspace import Workspace
 
@@ -132,4 +134,7 @@ def _record_move(
         raise Conflict(
             f"{alias} of {model} was moved by somebody else at the same moment.", next_step="try again."
         )
+    if version is not None:
+        moved = f"moved by {who}: {why}"
+        add_edges(tx, [Edge(source=f"model {model}@{version}", target=f"alias {alias}", how=moved)])
     return move

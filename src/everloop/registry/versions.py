@@ -9,9 +9,11 @@ from everloop.errors import NotFound
 from everloop.records.checks import CheckResult
 from everloop.records.events import EventType
 from everloop.records.json import Json
+from everloop.records.lineage import Edge
 from everloop.records.models import ModelVersion, Signature
 from everloop.storage import ledger
 from everloop.storage.codec import from_json, number, to_json
+from everloop.storage.edges import add_edges
 from everloop.storage.schema import model_versions
 from everloop.storage.workspace import Workspace
 
@@ -47,6 +49,8 @@ def register_version(
         facts=facts,
     )
     tx.execute(insert(model_versions).values(_row(new)))
+    sources = (f"run {run_id}", f"artifact {digest}")
+    add_edges(tx, (Edge(source=source, target=f"model {new.name}", how="registered") for source in sources))
     details = {"digest": digest, "run": run_id, "gate": _gate(gate)}
     ledger.append(
         tx, workspace.event(EventType.MODEL_REGISTERED, f"/models/{model}", new.name, details, id=new.name)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
 from everloop.records.checks import CheckResult
+from everloop.records.lineage import Edge
 from everloop.records.serving import Rollout, RolloutState, Traffic, TrafficSplit
 from everloop.storage.codec import from_json, to_json
 from everloop.storage.database import insert_once
+from everloop.storage.edges import add_edges
 from everloop.storage.schema import endpoints, rollouts
 
 
@@ -41,17 +45,24 @@ def write_traffic(tx: Connection, traffic: Traffic) -> None:
         "salt": traffic.salt,
         "shadow": traffic.shadow,
     }
+    here = (endpoints.c.name == traffic.endpoint) & (endpoints.c.generation == traffic.generation - 1)
     if traffic.generation == 1:
-        if insert_once(tx, endpoints, {"name": traffic.endpoint, "observed": 0, **values}):
-            return
+        is_written = insert_once(tx, endpoints, {"name": traffic.endpoint, "observed": 0, **values})
     else:
-        here = (endpoints.c.name == traffic.endpoint) & (endpoints.c.generation == traffic.generation - 1)
-        if tx.execute(update(endpoints).where(here).values(**values)).rowcount:
-            return
-    raise Conflict(
-        f"endpoint {traffic.endpoint} was changed by somebody else at the same moment.",
-        next_step="try again.",
-    )
+        is_written = tx.execute(update(endpoints).where(here).values(**values)).rowcount > 0
+    if not is_written:
+        raise Conflict(
+            f"endpoint {traffic.endpoint} was changed by somebody else at the same moment.",
+            next_step="try again.",
+        )
+    add_edges(tx, _edges(traffic))
+
+
+def _edges(traffic: Traffic) -> Iterator[Edge]:
+    for how, version in (("stable", traffic.stable), ("canary", traffic.canary)):
+        if version is not None:
+            me = f"model {traffic.model}@{version}"
+            yield Edge(source=me, target=f"endpoint {traffic.endpoint}", how=how)
 
 
 def report_observed(tx: Connection, endpoint: str, generation: int) -> None:

@@ -1,4 +1,8 @@
-"""Records to JSON and back, one way for the database, the artifacts and the wire."""
+"""Records to JSON and back, one way for the database, the artifacts and the wire.
+
+Whoever changes a byte that `dumps` writes changes every digest and every key of the cache: what was made is made anew,
+and what is equal is not known to be. `tests/storage/test_codec.py` shows it.
+"""
 
 import hashlib
 from typing import Any, TypeVar

@@ -1,4 +1,9 @@
-"""One database for all rows: SQLite in a folder, or PostgreSQL for a team, behind the same few calls."""
+"""One database for all rows: SQLite in a folder, or PostgreSQL for a team, behind the same few calls.
+
+What may break is a commit that is lost, or a look that sees half of one: `tests/storage/test_database.py` shows it of the
+`BEGIN` of a look and of PostgreSQL's lock. Of SQLite's two, the lock of a file and `BEGIN IMMEDIATE`, either hides that the
+other is gone; why both are there is in docs/decisions/0002.
+"""
 
 import re
 import sqlite3

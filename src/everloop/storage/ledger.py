@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from everloop.records.events import TYPE_PREFIX, Event
 from everloop.storage.database import insert_once
@@ -40,3 +40,8 @@ def read(
     if limit is not None:
         query = query.limit(limit)
     return [Event(**row) for row in tx.execute(query).mappings()]
+
+
+def last_seq(tx: Connection) -> int:
+    """Where the ledger ends now; 0 while it is empty."""
+    return tx.execute(select(func.max(events.c.seq))).scalar_one() or 0

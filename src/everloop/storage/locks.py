@@ -1,4 +1,8 @@
-"""Locks that the operating system takes back when their holder dies."""
+"""Locks that the operating system takes back when their holder dies.
+
+`flock` and nothing else: a lock of POSIX's own belongs to the process, so a second holder in it would get it, too, and
+whatever closes the file lets go of it. Everything durable stands on this; `tests/storage/test_locks.py` shows it.
+"""
 
 import errno
 import os

@@ -1,4 +1,8 @@
-"""Who is alive: a name that a process holds, and that is free again the moment the process dies."""
+"""Who is alive: a name that a process holds, and that is free again the moment the process dies.
+
+What counts is who holds the lock, never whether its file is there: else a worker that was killed is alive for ever, and
+nobody takes over its run. `tests/storage/test_presence.py` kills the holder.
+"""
 
 import hashlib
 import re

@@ -1,4 +1,7 @@
-"""Every table, in one place; `migrations/` says how an older database becomes this one."""
+"""Every table, in one place; `migrations/` says how an older database becomes this one.
+
+`info` names the room that owns a table: it alone reads and writes it, and whoever wants to know something asks that room.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -82,6 +85,9 @@ class JsonText(TypeDecorator[Any]):
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only for plain INTEGER keys
 
+ThingName = String(250).with_variant(String(250, collation="C"), "postgresql")
+"""How lineage names a thing, in the order of its letters, so that an index finds all whose names begin alike."""
+
 tables = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -105,6 +111,21 @@ events = Table(
     UniqueConstraint("source", "id"),
     Index("ix_events_type_seq", "type", "seq"),
     sqlite_autoincrement=True,  # a number that was given out is never given out again
+    info={"room": "storage"},
+)
+
+edges = Table(
+    "edges",
+    tables,
+    Column("seq", BigId, primary_key=True, autoincrement=True),
+    Column("source", ThingName, nullable=False),
+    Column("target", ThingName, nullable=False),
+    Column("how", Text, nullable=False),
+    # Of the three: what makes the same edge one row. PostgreSQL has no key over a text of any length.
+    Column("digest", String(64), nullable=False, unique=True),
+    Index("ix_edges_source", "source"),
+    Index("ix_edges_target", "target"),
+    info={"room": "storage"},
 )
 
 batches = Table(
@@ -121,6 +142,7 @@ batches = Table(
     Column("profile", String(64)),
     Column("total_rows", BigInteger, nullable=False, default=0),
     UniqueConstraint("dataset", "version"),
+    info={"room": "data"},
 )
 
 schemas = Table(
@@ -129,6 +151,7 @@ schemas = Table(
     Column("dataset", String(100), primary_key=True),
     Column("schema", JsonText, nullable=False),
     Column("time", UtcTime, nullable=False),
+    info={"room": "data"},
 )
 
 runs = Table(
@@ -154,6 +177,7 @@ runs = Table(
     Column("register", Boolean, nullable=False, server_default=true()),
     Index("ix_runs_pipeline_requested_at", "pipeline", "requested_at"),
     Index("ix_runs_state", "state"),
+    info={"room": "metadata"},
 )
 
 params = Table(
@@ -162,6 +186,7 @@ params = Table(
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
     Column("name", String(100), primary_key=True),
     Column("value", JsonText),
+    info={"room": "metadata"},
 )
 
 run_datasets = Table(
@@ -172,6 +197,7 @@ run_datasets = Table(
     Column("version", Integer, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Index("ix_run_datasets_dataset_version", "dataset", "version"),
+    info={"room": "metadata"},
 )
 
 # Versions that a run was asked to read, before it has read anything.
@@ -181,6 +207,7 @@ run_pins = Table(
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
     Column("dataset", String(100), primary_key=True),
     Column("version", Integer, nullable=False),
+    info={"room": "metadata"},
 )
 
 run_models = Table(
@@ -191,6 +218,7 @@ run_models = Table(
     Column("alias", String(20), primary_key=True),
     Column("version", Integer),
     Column("digest", String(64)),
+    info={"room": "metadata"},
 )
 
 environments = Table(
@@ -200,6 +228,7 @@ environments = Table(
     Column("python", String(20), nullable=False),
     Column("platform", String(200), nullable=False),
     Column("libraries", JsonText, nullable=False),
+    info={"room": "metadata"},
 )
 
 steps = Table(
@@ -216,6 +245,7 @@ steps = Table(
     Column("cached_from", String(36)),
     Column("error", Text),
     Index("ix_steps_cache_key", "cache_key"),
+    info={"room": "metadata"},
 )
 
 artifacts = Table(
@@ -225,6 +255,7 @@ artifacts = Table(
     Column("format", String(50), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    info={"room": "metadata"},
 )
 
 step_artifacts = Table(
@@ -241,6 +272,7 @@ step_artifacts = Table(
     ForeignKeyConstraint(["digest", "format"], ["artifacts.digest", "artifacts.format"]),
     CheckConstraint("direction IN ('input', 'output')", name="direction"),
     Index("ix_step_artifacts_digest", "digest"),
+    info={"room": "metadata"},
 )
 
 metrics = Table(
@@ -250,6 +282,7 @@ metrics = Table(
     Column("step", String(100), primary_key=True),
     Column("name", String(200), primary_key=True),
     Column("value", Float),
+    info={"room": "metadata"},
 )
 
 # Rows of `model_versions` and `alias_history` never change: triggers in the first migration refuse it.
@@ -270,6 +303,7 @@ model_versions = Table(
     UniqueConstraint("model", "run_id"),
     UniqueConstraint("model", "version", "gate"),
     CheckConstraint("gate IN ('passed', 'refused', 'none')", name="gate"),
+    info={"room": "registry"},
 )
 
 aliases = Table(
@@ -292,6 +326,7 @@ aliases = Table(
         ["model", "alias", "epoch", "version"],
         ["alias_history.model", "alias_history.alias", "alias_history.epoch", "alias_history.version"],
     ),
+    info={"room": "registry"},
 )
 
 alias_history = Table(
@@ -306,6 +341,7 @@ alias_history = Table(
     Column("why", Text, nullable=False),
     Column("time", UtcTime, nullable=False),
     UniqueConstraint("model", "alias", "epoch", "version"),
+    info={"room": "registry"},
 )
 
 endpoints = Table(
@@ -320,6 +356,7 @@ endpoints = Table(
     Column("salt", String(300), nullable=False),
     Column("shadow", Boolean, nullable=False),
     Column("observed", Integer, nullable=False, default=0),
+    info={"room": "rollout"},
 )
 
 rollouts = Table(
@@ -339,6 +376,7 @@ rollouts = Table(
     Column("verdict", JsonText),
     Column("observed", JsonText, nullable=False),
     UniqueConstraint("endpoint", "model", "canary"),
+    info={"room": "rollout"},
 )
 
 # What has been counted of a rollout that is under way, and how far the log and the labels have been read for it.
@@ -350,6 +388,7 @@ rollout_evidence = Table(
     Column("log_seq", BigInteger, nullable=False),
     Column("label_seq", BigInteger, nullable=False),
     Column("evidence", JsonText, nullable=False),
+    info={"room": "rollout"},
 )
 
 rollout_units = Table(
@@ -358,6 +397,7 @@ rollout_units = Table(
     Column("rollout", ForeignKey("rollouts.id"), primary_key=True),
     Column("unit", String(200), primary_key=True),
     Column("failed", Boolean, nullable=False),
+    info={"room": "rollout"},
 )
 
 rollout_pairs = Table(
@@ -367,6 +407,7 @@ rollout_pairs = Table(
     Column("prediction_id", String(120), primary_key=True),
     Column("percent", Integer, nullable=False),
     Column("extra_loss", Float, nullable=False),
+    info={"room": "rollout"},
 )
 
 predictions = Table(
@@ -391,6 +432,7 @@ predictions = Table(
     UniqueConstraint("id", "arm"),
     Index("ix_predictions_endpoint_time", "endpoint", "time"),
     sqlite_autoincrement=True,  # a reader that goes on from a number must not meet it again
+    info={"room": "monitoring"},
 )
 
 labels = Table(
@@ -403,6 +445,7 @@ labels = Table(
     Column("received_at", UtcTime, nullable=False),
     Column("corrections", Integer, nullable=False, default=0),
     Index("ix_labels_seq", "seq", unique=True),
+    info={"room": "monitoring"},
 )
 
 windows = Table(
@@ -414,6 +457,7 @@ windows = Table(
     Column("kind", String(20), nullable=False),
     Column("verdict", String(20), nullable=False),
     Column("result", JsonText, nullable=False),
+    info={"room": "monitoring"},
 )
 
 firings = Table(
@@ -429,4 +473,5 @@ firings = Table(
     Column("because", Text, nullable=False),
     Column("run_id", ForeignKey("runs.id")),
     Index("ix_firings_pipeline_time", "pipeline", "time"),
+    info={"room": "loop"},
 )

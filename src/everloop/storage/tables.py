@@ -1,4 +1,8 @@
-"""Versioned tables: one Delta table per dataset, appended to and read at any version."""
+"""Versioned tables: one Delta table per dataset, appended to and read at any version.
+
+Delta promises neither the order of rows, nor that a version is there after 30 days, nor one version for one key, and it
+notices no changed byte. Each is made here, would be lost in silence, and has its test in `tests/storage/test_tables.py`.
+"""
 
 import hashlib
 import json

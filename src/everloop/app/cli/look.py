@@ -191,7 +191,7 @@ def lineage(thing: str, project: Path) -> Reply:
     """
     from everloop.app.output import Reply
     from everloop.app.pages.history import print_lineage
-    from everloop.control.history import get_lineage
+    from everloop.control.lineage import get_lineage
     from everloop.project.opening import open_stores
 
     with open_stores(project) as stores:

@@ -9,8 +9,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from everloop.app.output import describe_data, print_table, print_wide, shortened
-from everloop.metadata.lineage import Edge, Lineage
 from everloop.records.events import Event
+from everloop.records.lineage import Edge, Lineage
 
 
 def print_events(found: Sequence[Event], *, empty: str, now: datetime) -> None:

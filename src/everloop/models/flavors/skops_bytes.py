@@ -1,4 +1,8 @@
-"""Equal estimators, equal bytes: a skops archive without the addresses and times of the process that wrote it."""
+"""Equal estimators, equal bytes: a skops archive without the addresses and times of the process that wrote it.
+
+With one of them left in, the same training gives another digest each time, and so a version of its own; whatever was
+read from the model is read anew. `test_equal_models_have_equal_digests` in `tests/models/test_model.py` shows it.
+"""
 
 import io
 import json

@@ -2,18 +2,23 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event
 
+from everloop.control.lineage import get_lineage
+from everloop.data.datasets import append
 from everloop.errors import Conflict, NotFound
-from everloop.metadata.lineage import Lineage, lineage
 from everloop.metadata.runs import end_run
+from everloop.monitoring.inference_log import insert_predictions
 from everloop.records.checks import CheckResult
+from everloop.records.datasets import Dataset
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.runs import Run, RunState
-from everloop.registry.aliases import move_alias
+from everloop.records.serving import Arm, Outcome, Prediction, Traffic, TrafficSplit
+from everloop.registry.aliases import drop_alias, move_alias
 from everloop.registry.versions import register_version
-from everloop.storage.schema import batches, predictions
+from everloop.rollout.endpoints import write_traffic
 from everloop.storage.workspace import Workspace
 from tests.support.runs import artifact, pin, running, step
 
@@ -21,54 +26,43 @@ SIGNATURE = Signature(inputs=(Field(name="x", datatype=Datatype.FP64),), outputs
 PASSED = CheckResult(name="gate", passed=True, because="better")
 
 
-def batch(workspace: Workspace, version: int, key: str) -> None:
-    """A batch that became a version of `flights`."""
-    row = {
-        "dataset": "flights",
-        "key": key,
-        "rows": 10,
-        "verdict": "pass",
-        "findings": [],
-        "total_rows": 10 * version,
-    }
-    with workspace.database.write() as tx:
-        tx.execute(insert(batches).values(**row, version=version, arrived_at=workspace.now()))
+def batch(workspace: Workspace, key: str) -> None:
+    """A batch that becomes a version of `flights`."""
+    append(workspace, Dataset("flights", keys=["id"], event_time=None), pa.table({"id": [key]}), key=key)
 
 
-def predict(workspace: Workspace, id: str, version: int, *, arm: str = "stable") -> None:
+def predict(workspace: Workspace, id: str, version: int, *, arm: Arm = Arm.STABLE) -> None:
     """A prediction of `late`."""
-    row = {
-        "id": id,
-        "arm": arm,
-        "request_id": id,
-        "unit": id,
-        "endpoint": "e",
-        "model": "late",
-        "version": version,
-    }
+    given = Prediction(
+        id=id,
+        request_id=id,
+        unit=id,
+        endpoint="e",
+        model="late",
+        version=version,
+        arm=arm,
+        share=100,
+        time=workspace.now(),
+        arrived_at=workspace.now(),
+        inputs={},
+        outputs=None,
+        outcome=Outcome.ANSWERED,
+        error=None,
+        seconds=0.001,
+    )
     with workspace.database.log() as tx:
-        tx.execute(
-            insert(predictions).values(
-                **row,
-                share=100,
-                time=workspace.now(),
-                inputs=b"",
-                outcome="answered",
-                seconds=0.001,
-                arrived_at=workspace.now(),
-            )
-        )
+        insert_predictions(tx, [given])
 
 
 @pytest.fixture
 def made(workspace: Workspace) -> list[Run]:
     """Two runs: the first makes late@1, which becomes champion; the second compares with it and makes late@2."""
-    batch(workspace, 1, "2013-01")
-    batch(workspace, 2, "2013-02")
+    batch(workspace, "2013-01")
+    batch(workspace, "2013-02")
     runs = []
     for version in (1, 2):
         run = running(workspace, str(version))
-        run = pin(workspace, run, datasets={"flights": version}, models=version - 1 or None)
+        run = pin(workspace, run, datasets={"flights": version - 1}, models=version - 1 or None)
         rows, model = (
             artifact("rows", "ab"[version - 1], "parquet"),
             artifact("model", "cd"[version - 1], "model"),
@@ -94,14 +88,13 @@ def made(workspace: Workspace) -> list[Run]:
         runs.append(run)
     predict(workspace, "p1", 1)
     predict(workspace, "p2", 1)
-    predict(workspace, "p2", 2, arm="shadow")
+    predict(workspace, "p2", 2, arm=Arm.SHADOW)
     return runs
 
 
 def edges(workspace: Workspace, thing: str) -> tuple[str, list[str], list[str]]:
     """A thing's name, and the arrows into it and out of it as text."""
-    with workspace.database.read() as tx:
-        found: Lineage = lineage(tx, thing)
+    found = get_lineage(workspace, thing)
     arrows = [
         [f"{edge.source} > {edge.target} ({edge.how})" for edge in side]
         for side in (found.upstream, found.downstream)
@@ -114,7 +107,7 @@ def test_of_a_run(workspace: Workspace, made: list[Run]) -> None:
     me = f"run {made[1].id}"
     expected = (
         me,
-        [f"dataset flights@2 > {me} (read)", f"model late@1 > {me} (champion)"],
+        [f"dataset flights@1 > {me} (read)", f"model late@1 > {me} (champion)"],
         [
             f"{me} extract > artifact {'b' * 12} (rows (parquet))",
             f"{me} train > artifact {'d' * 12} (model (model))",
@@ -129,7 +122,7 @@ def test_of_a_model(workspace: Workspace, made: list[Run]) -> None:
     thing, up, down = edges(workspace, "late@1")
     assert thing == "model late@1"
     assert up == [
-        f"dataset flights@1 > run {made[0].id} (read)",
+        f"dataset flights@0 > run {made[0].id} (read)",
         f"run {made[0].id} > model late@1 (registered)",
     ]
     assert down == [
@@ -139,24 +132,61 @@ def test_of_a_model(workspace: Workspace, made: list[Run]) -> None:
     ]
 
 
+def test_of_a_model_at_an_endpoint(workspace: Workspace, made: list[Run]) -> None:
+    """Each place that it has had there is told once, however often the traffic is shifted, and that of the other is not."""
+    with workspace.database.write() as tx:
+        begun = Traffic(
+            endpoint="e",
+            model="late",
+            generation=1,
+            stable=1,
+            canary=2,
+            split=TrafficSplit(stable=80, canary=20),
+            salt="",
+        )
+        write_traffic(tx, begun)
+        write_traffic(tx, replace(begun, generation=2, split=TrafficSplit(stable=50, canary=50)))
+        write_traffic(tx, replace(begun, generation=3, stable=2, canary=None, split=TrafficSplit(stable=100)))
+    assert edges(workspace, "late@2")[2] == [
+        "model late@2 > endpoint e (canary)",
+        "model late@2 > endpoint e (stable)",
+        "model late@2 > 1 predictions (scored)",
+    ]
+
+
+def test_what_came_of_a_thing_is_told_in_its_order(workspace: Workspace, made: list[Run]) -> None:
+    """As it happened, whatever kind of thing it is; an alias that was taken away leads nowhere and is not among it."""
+    other = pin(workspace, running(workspace, "3"), models=1)
+    with workspace.database.write() as tx:
+        move_alias(tx, workspace, model="late", alias="challenger", version=1, who="eve", why="again")
+        drop_alias(tx, workspace, model="late", alias="challenger", who="eve", why="no")
+    pinned = pin(workspace, running(workspace, "4", pipeline="other"), models=1)
+    assert edges(workspace, "late@1")[2][1:] == [
+        f"model late@1 > run {made[1].id} (compared with its candidate)",
+        f"model late@1 > run {other.id} (compared with its candidate)",
+        "model late@1 > alias challenger (moved by eve: again)",
+        f"model late@1 > run {pinned.id} (compared with its candidate)",
+        "model late@1 > 2 predictions (scored)",
+    ]
+
+
 def test_of_an_alias(workspace: Workspace, made: list[Run]) -> None:
     """It is that of the version that the alias points at; one that points nowhere is not found."""
-    with workspace.database.read() as tx:
-        assert lineage(tx, "late@champion") == lineage(tx, "late@1")
-        with pytest.raises(NotFound):
-            lineage(tx, "late@challenger")
+    assert get_lineage(workspace, "late@champion") == get_lineage(workspace, "late@1")
+    with pytest.raises(NotFound):
+        get_lineage(workspace, "late@challenger")
 
 
 def test_of_a_dataset(workspace: Workspace, made: list[Run]) -> None:
     """The batches in it, and who read that version; its name alone is its newest version."""
-    assert edges(workspace, "flights@1") == (
-        "dataset flights@1",
-        ["batch 2013-01 > dataset flights@1 (appended)"],
-        [f"dataset flights@1 > run {made[0].id} (read)"],
+    assert edges(workspace, "flights@0") == (
+        "dataset flights@0",
+        ["batch 2013-01 > dataset flights@0 (appended)"],
+        [f"dataset flights@0 > run {made[0].id} (read)"],
     )
     newest = edges(workspace, "flights")
-    assert newest == edges(workspace, "flights@2")
-    assert newest[1] == [f"batch 2013-0{n} > dataset flights@2 (appended)" for n in (1, 2)]
+    assert newest == edges(workspace, "flights@1")
+    assert newest[1] == [f"batch 2013-0{n} > dataset flights@1 (appended)" for n in (1, 2)]
 
 
 def test_of_a_prediction(workspace: Workspace, made: list[Run]) -> None:
@@ -168,8 +198,18 @@ def test_of_a_prediction(workspace: Workspace, made: list[Run]) -> None:
         "model late@2 > prediction p2 (shadow)",
         "model late@1 > prediction p2 (stable)",
     ]
-    assert f"dataset flights@1 > run {made[0].id} (read)" in up
-    assert f"dataset flights@2 > run {made[1].id} (read)" in up
+    assert f"dataset flights@0 > run {made[0].id} (read)" in up
+    assert f"dataset flights@1 > run {made[1].id} (read)" in up
+
+
+def test_a_prediction_is_found_without_reading_the_log(workspace: Workspace, made: list[Run]) -> None:
+    """Its own rows are asked for, and the predictions of its models are not counted: there may be millions."""
+    said: list[str] = []
+    event.listen(workspace.database.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    get_lineage(workspace, "p2")
+    asked = [statement for statement in said if "FROM predictions" in statement]
+    assert len(asked) == 1
+    assert "predictions.id = " in asked[0] and "count" not in asked[0]
 
 
 def test_of_an_artifact(workspace: Workspace, made: list[Run]) -> None:
@@ -187,8 +227,8 @@ def test_a_digest_that_could_be_two_things_is_told(workspace: Workspace) -> None
     run = running(workspace)
     one = artifact("one", "a")
     step(workspace, run, "s", outputs=(one, replace(one, name="two", digest="a" * 10 + "b" * 54)))
-    with workspace.database.read() as tx, pytest.raises(Conflict, match="2 artifacts match"):
-        lineage(tx, "a" * 10)
+    with pytest.raises(Conflict, match="2 artifacts match"):
+        get_lineage(workspace, "a" * 10)
     assert edges(workspace, "a" * 12)[0] == f"artifact {'a' * 12}"
 
 
@@ -197,5 +237,5 @@ def test_a_digest_that_could_be_two_things_is_told(workspace: Workspace) -> None
 )
 def test_what_nobody_knows_is_not_found(workspace: Workspace, made: list[Run], thing: str) -> None:
     """And what could be asked is listed."""
-    with workspace.database.read() as tx, pytest.raises(NotFound, match="name a run, model@version"):
-        lineage(tx, thing)
+    with pytest.raises(NotFound, match="name a run, model@version"):
+        get_lineage(workspace, thing)
