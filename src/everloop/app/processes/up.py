@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import func, select
-
 from everloop.app.output import Printer, Reply, counted, echo, err, print_error, print_event, print_warnings
 from everloop.app.processes.children import Child, ChildMessage, Mail, running
 from everloop.app.processes.stopping import Stop, Stopped, stopping
@@ -22,7 +20,6 @@ from everloop.project.opening import Project, open_project
 from everloop.records.events import EventType
 from everloop.storage import ledger
 from everloop.storage.presence import Presence
-from everloop.storage.schema import events
 from everloop.storage.workspace import Workspace
 
 CONTROLLER = "controller"
@@ -97,7 +94,7 @@ def _servers(project: Project, mail: Mail) -> list[Child]:
 
 def _last_event(workspace: Workspace) -> int:
     with workspace.database.read() as tx:
-        return tx.execute(select(func.max(events.c.seq))).scalar_one() or 0
+        return ledger.last_seq(tx)
 
 
 @dataclass(slots=True, kw_only=True)
