@@ -11,9 +11,6 @@ from sqlalchemy.engine import ExecutionContext
 
 from everloop.storage.database import Database
 
-_EVERY = 50
-"""Steps of SQLite's machine between two reports."""
-
 
 @dataclass(kw_only=True)
 class Work:
@@ -32,11 +29,11 @@ def counting(database: Database) -> Iterator[Work]:
     work, ours = Work(), [False]
 
     def step() -> None:
-        work.steps += 0 if ours[0] else _EVERY
+        work.steps += not ours[0]
 
     def report(raw: Any, *_: object) -> None:
         if isinstance(raw, sqlite3.Connection):
-            raw.set_progress_handler(step, _EVERY)
+            raw.set_progress_handler(step, 1)
 
     def count(
         connection: Connection,
