@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pyarrow as pa
-import pytest
 from sqlalchemy import select
 
 from everloop.loop.controller import Controller
@@ -22,13 +17,10 @@ from everloop.pipelines.steps import step
 from everloop.records.datasets import Dataset
 from everloop.registry.model_names import RegisteredModel
 from everloop.rollout.endpoint import Endpoint
-from everloop.settings import Settings, Storage
 from everloop.storage.schema import batches
-from everloop.storage.workspace import Workspace, open_workspace
+from everloop.storage.workspace import Workspace
 from tests.support.history import fill
-from tests.support.postgres import Postgres
 from tests.support.work import Work, counting
-from tests.support.workspaces import HandClock
 
 rows = Dataset("rows", keys="id", event_time=None, files="data/*.csv")
 endpoint = Endpoint("late", model=RegisteredModel("late"))
@@ -66,24 +58,6 @@ def controller(workspace: Workspace) -> Controller:
     )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def workspaces(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Workspace, Workspace]]:
-    """Two empty workspaces on one kind of database."""
-    with ExitStack() as stack:
-        opened = []
-        for name in ("few", "many"):
-            address = ""
-            if request.param == "postgres":
-                server: Postgres = request.getfixturevalue("postgres")
-                address = stack.enter_context(server.migrated())
-            (tmp_path / name).mkdir()
-            storage = Storage(database=address)
-            one = open_workspace(Settings(root=tmp_path / name, module="project", storage=storage))
-            stack.callback(one.close)
-            opened.append(replace(one, now=HandClock()))
-        yield opened[0], opened[1]
-
-
 def settled(workspace: Workspace, happened: int) -> Work:
     """What a look costs that ends nothing, in a workspace where so much has happened."""
     fill(workspace, happened, pipeline="main", dataset="rows")
@@ -98,19 +72,19 @@ def settled(workspace: Workspace, happened: int) -> Work:
     return work
 
 
-def test_a_look_costs_the_same_whatever_has_happened(workspaces: tuple[Workspace, Workspace]) -> None:
+def test_a_look_costs_the_same_whatever_has_happened(two_workspaces: tuple[Workspace, Workspace]) -> None:
     """So many statements that give so many rows, and on SQLite so many steps; no reason of an old ledger fires again."""
-    few, many = settled(workspaces[0], 10), settled(workspaces[1], 1_000)
+    few, many = settled(two_workspaces[0], 10), settled(two_workspaces[1], 1_000)
     assert many == few
     assert few.statements > 10 and few.rows < 20, "it is counted, and nearly nothing is read"
 
 
-def test_rows_that_are_passed_over_are_counted(workspaces: tuple[Workspace, Workspace]) -> None:
+def test_rows_that_are_passed_over_are_counted(two_workspaces: tuple[Workspace, Workspace]) -> None:
     """A query without an index shows in SQLite's steps, though it gives no row."""
     steps = []
-    for workspace, happened in zip(workspaces, (10, 1_000), strict=True):
+    for workspace, happened in zip(two_workspaces, (10, 1_000), strict=True):
         fill(workspace, happened, pipeline="main", dataset="rows")
         with counting(workspace.database) as work, workspace.database.read() as tx:
             assert tx.execute(select(batches.c.key).where(batches.c.profile == "none")).all() == []
         steps.append(work.steps)
-    assert steps[1] > 20 * steps[0] or not workspaces[0].database.is_sqlite
+    assert steps[1] > 20 * steps[0] or not two_workspaces[0].database.is_sqlite

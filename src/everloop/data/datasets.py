@@ -134,7 +134,10 @@ def list_settled(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str,
 def list_accepted(tx: Connection, dataset: str, beginning: str) -> list[str]:
     """Keys that begin so, of the batches that became versions."""
     query = select(batches.c.key).where(batches.c.dataset == dataset, batches.c.version.is_not(None))
-    return list(tx.execute(query.where(batches.c.key.startswith(beginning, autoescape=True))).scalars())
+    found = tx.execute(query.where(batches.c.key.startswith(beginning, autoescape=True))).scalars()
+    return [
+        key for key in found if key.startswith(beginning)
+    ]  # SQLite's LIKE takes capitals for small letters
 
 
 def count_verdicts(tx: Connection, dataset: str) -> dict[str, int]:
