@@ -1,13 +1,12 @@
 """What a database is made to do: statements, the rows that they give, and on SQLite the steps of its machine."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, event
-from sqlalchemy.engine import ExecutionContext
 
 from everloop.storage.database import Database
 
@@ -18,45 +17,41 @@ class Work:
 
     statements: int = 0
     rows: int = 0
-    """Rows of SELECT statements; whoever asks here reads all of them."""
+    """Of all SELECT statements; whoever asks here reads every row."""
     steps: int = 0
     """What SQLite did to find them, whether they were given or passed over; 0 on PostgreSQL, which does not tell."""
 
 
 @contextmanager
 def counting(database: Database) -> Iterator[Work]:
-    """Count what is asked of a database for the length of a block."""
-    work, ours = Work(), [False]
+    """Count what a database is asked for the length of a block, in transactions that begin within it."""
+    work, counts = Work(), [True]
 
     def step() -> None:
-        work.steps += not ours[0]
+        work.steps += counts[0]
 
-    def report(raw: Any, *_: object) -> None:
+    def begin(raw: Any, *_: object) -> None:
         if isinstance(raw, sqlite3.Connection):
             raw.set_progress_handler(step, 1)
 
-    def count(
-        connection: Connection,
-        _cursor: Any,
-        statement: str,
-        values: Any,
-        _context: ExecutionContext,
-        many: bool,
-    ) -> None:
-        if ours[0] or not statement.lstrip("( ").upper().startswith("SELECT"):
+    def end(raw: Any, *_: object) -> None:
+        if isinstance(raw, sqlite3.Connection):
+            raw.set_progress_handler(None, 1)
+
+    def count(connection: Connection, _cursor: Any, statement: str, values: Any, *_: object) -> None:
+        if not counts[0] or not statement.startswith("SELECT"):
             return
         work.statements += 1
-        ours[0] = True
-        try:
-            asked = f"SELECT count(*) FROM ({statement}) AS asked"
-            work.rows += connection.exec_driver_sql(asked, values).scalar_one()
-        finally:
-            ours[0] = False
+        counts[0] = False
+        asked = f"SELECT count(*) FROM ({statement}) AS asked"
+        work.rows += connection.exec_driver_sql(asked, values).scalar_one()
+        counts[0] = True
 
-    event.listen(database.engine, "checkout", report)
-    event.listen(database.engine, "after_cursor_execute", count)
+    heard: dict[str, Callable[..., None]] = {"checkout": begin, "checkin": end, "after_cursor_execute": count}
+    for name, listener in heard.items():
+        event.listen(database.engine, name, listener)
     try:
         yield work
     finally:
-        event.remove(database.engine, "checkout", report)
-        event.remove(database.engine, "after_cursor_execute", count)
+        for name, listener in heard.items():
+            event.remove(database.engine, name, listener)

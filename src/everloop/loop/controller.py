@@ -35,8 +35,8 @@ class _Turn:
 
     changes: tuple[Firing, ...]
     start: bool
-    cursors: Mapping[str, int]
-    """How far the ledger has been read for it."""
+    read_to: Mapping[str, int]
+    """How far each reader of the ledger has come with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Controller:
     def _fire(self, triggers: Triggers) -> None:
         with self.workspace.database.read() as tx:
             turn = self._turn(tx, triggers)
-            if is_watched(tx, triggers) and not turn.changes and not turn.cursors:
+            if is_watched(tx, triggers) and not turn.changes and not turn.read_to:
                 return
         with self.workspace.database.write() as tx:
             watch(tx, self.workspace, triggers)
@@ -97,7 +97,7 @@ class Controller:
             run = self._start(tx, triggers.pipeline, turn.changes) if turn.start else None
             for firing in turn.changes:
                 record(tx, self.workspace, _with_run(firing, run))
-            for reader, seq in turn.cursors.items():
+            for reader, seq in turn.read_to.items():
                 cursors.advance(tx, reader, seq)
 
     def _turn(self, tx: Connection, triggers: Triggers) -> _Turn:
@@ -105,7 +105,7 @@ class Controller:
         outcome = decide(found.pending(), situation(tx, triggers, self.workspace.now()), triggers)
         firings = (*found.answered, *outcome.firings)
         changes = tuple(firing for firing in firings if firing not in found.waiting)
-        return _Turn(changes=changes, start=outcome.start, cursors=found.cursors)
+        return _Turn(changes=changes, start=outcome.start, read_to=found.read_to)
 
     def _start(self, tx: Connection, pipeline: str, changes: Sequence[Firing]) -> Run:
         joined = [firing for firing in changes if _joins_the_start(firing)]

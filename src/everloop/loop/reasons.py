@@ -25,8 +25,8 @@ class Reasons:
     """Not on the ledger yet."""
     answered: tuple[Firing, ...]
     """Of those that wait, those that hold no more, as they stand now."""
-    cursors: Mapping[str, int]
-    """How far each reader of the event ledger has come with these."""
+    read_to: Mapping[str, int]
+    """How far each reader of the ledger has come with these."""
 
     def pending(self) -> list[Firing]:
         """What is to be decided on, oldest first."""
@@ -41,16 +41,16 @@ def reasons(tx: Connection, workspace: Workspace, triggers: Triggers) -> Reasons
     waiting = list_firings(tx, pipeline, Decision.WAITING)
     new: list[Firing] = []
     answered: list[Firing] = []
-    cursors: dict[str, int] = {}
+    read_to: dict[str, int] = {}
     for rule in triggers.rules:
         mine = [firing for firing in waiting if firing.trigger == rule.name]
         found = TRIGGERS[type(rule)].find(tx, workspace, pipeline, rule, mine)
         known = list_known(tx, rule.name, [firing.key for firing in found.standing])
         new += [firing for firing in found.standing if firing.key not in known]
         answered += found.answered
-        if found.seq is not None:
-            cursors[reader(pipeline, rule)] = found.seq
-    return Reasons(waiting=tuple(waiting), new=tuple(new), answered=tuple(answered), cursors=cursors)
+        if found.read_to is not None:
+            read_to[reader(pipeline, rule)] = found.read_to
+    return Reasons(waiting=tuple(waiting), new=tuple(new), answered=tuple(answered), read_to=read_to)
 
 
 def watch(tx: Connection, workspace: Workspace, triggers: Triggers) -> None:

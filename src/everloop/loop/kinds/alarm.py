@@ -33,7 +33,7 @@ class AlarmKind(TriggerKind[MonitorTrigger]):
         alarms = ledger.read(tx, after=after, types=[rule.event], subject=rule.monitor, limit=_MOST)
         return Found(
             standing=tuple(reason(pipeline, rule, alarm.id, _because(alarm), alarm.time) for alarm in alarms),
-            seq=alarms[-1].seq if alarms else None,
+            read_to=alarms[-1].seq if alarms else None,
         )
 
 

@@ -28,8 +28,8 @@ class Found:
     """Every reason that holds now, whether it is on the ledger of reasons or not; of events, those that are new."""
     answered: tuple[Firing, ...] = ()
     """Of those that wait, those that hold no more, as they stand now."""
-    seq: int | None = None
-    """How far the event ledger has been read, if it was."""
+    read_to: int | None = None
+    """How far the event ledger has been read; None where there was nothing new."""
 
 
 class TriggerKind(ABC, Generic[R]):
