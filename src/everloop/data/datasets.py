@@ -22,14 +22,13 @@ from everloop.records.events import EventType
 from everloop.records.json import JsonObject
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
+from everloop.storage.database import in_groups
 from everloop.storage.locks import FileLock
 from everloop.storage.schema import batches, schemas
 from everloop.storage.workspace import Workspace
 
 _MOST_PROFILES = 24
 """How many accepted batches the gate looks back on."""
-_GROUP = 500
-"""How many keys are asked for in one statement; a database takes some thousand values in one."""
 _SETTLED = batches.c.version.is_not(None) | batches.c.verdict.in_(
     [v.value for v in DataVerdict if v.keeps_out]
 )
@@ -125,9 +124,9 @@ def list_settled(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str,
     """Those of these keys that need not be sent again, each with its version; None for a batch that was kept out."""
     query = select(batches.c.key, batches.c.version).where(batches.c.dataset == dataset, _SETTLED)
     found: dict[str, int | None] = {}
-    for start in range(0, len(keys), _GROUP):
-        group = query.where(batches.c.key.in_(keys[start : start + _GROUP]))
-        found |= {row.key: row.version for row in tx.execute(group)}
+    for group in in_groups(keys):
+        rows = tx.execute(query.where(batches.c.key.in_(group)))
+        found |= {row.key: row.version for row in rows}
     return found
 
 
@@ -135,9 +134,8 @@ def list_accepted(tx: Connection, dataset: str, beginning: str) -> list[str]:
     """Keys that begin so, of the batches that became versions."""
     query = select(batches.c.key).where(batches.c.dataset == dataset, batches.c.version.is_not(None))
     found = tx.execute(query.where(batches.c.key.startswith(beginning, autoescape=True))).scalars()
-    return [
-        key for key in found if key.startswith(beginning)
-    ]  # SQLite's LIKE takes capitals for small letters
+    # SQLite's LIKE takes capitals for small letters.
+    return [key for key in found if key.startswith(beginning)]
 
 
 def count_verdicts(tx: Connection, dataset: str) -> dict[str, int]:

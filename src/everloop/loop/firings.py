@@ -17,12 +17,9 @@ from everloop.records.events import EventType
 from everloop.records.json import Json, JsonObject
 from everloop.records.runs import Run
 from everloop.storage import ledger
-from everloop.storage.database import insert_once
+from everloop.storage.database import in_groups, insert_once
 from everloop.storage.schema import firings
 from everloop.storage.workspace import Workspace
-
-_GROUP = 500
-"""How many keys are asked for in one statement; a database takes some thousand values in one."""
 
 
 def run_on_demand(
@@ -110,11 +107,9 @@ def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
 
 def list_known(tx: Connection, trigger: str, keys: Sequence[str]) -> set[str]:
     """Those of these keys that this trigger has fired for; the same reason does not fire twice."""
-    known: set[str] = set()
-    for start in range(0, len(keys), _GROUP):
-        query = select(firings.c.key).where(firings.c.trigger == trigger)
-        known |= set(tx.execute(query.where(firings.c.key.in_(keys[start : start + _GROUP]))).scalars())
-    return known
+    query = select(firings.c.key).where(firings.c.trigger == trigger)
+    groups = (tx.execute(query.where(firings.c.key.in_(group))).scalars() for group in in_groups(keys))
+    return {key for group in groups for key in group}
 
 
 def list_firings(

@@ -14,7 +14,7 @@ from everloop.records.json import Json
 from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
 from everloop.storage import ledger
 from everloop.storage.codec import from_json, number, storable_text, to_json
-from everloop.storage.database import insert_once
+from everloop.storage.database import in_groups, insert_once
 from everloop.storage.schema import (
     environments,
     metrics,
@@ -27,8 +27,6 @@ from everloop.storage.schema import (
 )
 from everloop.storage.workspace import Workspace
 
-_GROUP = 500
-"""How many runs are asked for in one statement; a database takes some thousand values in one."""
 _OPEN = runs.c.state.in_([RunState.START.value, RunState.RUNNING.value])
 _ENDS = {
     RunState.COMPLETE: EventType.RUN_COMPLETED,
@@ -254,7 +252,7 @@ def _one(tx: Connection, condition: ColumnElement[bool]) -> Run | None:
 def _records(tx: Connection, query: Select[Any]) -> list[Run]:
     """Runs with what they were given and what they read: six queries for each few hundred runs, and one for none."""
     rows = tx.execute(query).mappings().all()
-    return [run for start in range(0, len(rows), _GROUP) for run in _group(tx, rows[start : start + _GROUP])]
+    return [run for group in in_groups(rows) for run in _group(tx, group)]
 
 
 def _group(tx: Connection, rows: Sequence[RowMapping]) -> Iterator[Run]:
