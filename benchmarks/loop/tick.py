@@ -2,10 +2,10 @@
 
     python benchmarks/loop/tick.py --few 100 --factor 100
 
-What has happened is runs of every kind, alarms and other events, reasons, versions of a dataset with their files, windows
-and requests (`tests/support/history.py`). A look at a folder of files costs a look at each of them, whatever the database
-does, so it stands apart, and so does the page of `everloop status`. Times are the fastest of several, taken by turns: the
-ratios are what to read.
+What has happened is runs of every kind, alarms and other events, reasons, versions of a dataset with their files,
+windows, rollouts and requests (`tests/support/history.py`). A look at a folder of files costs a look at each of them,
+whatever the database does, so it stands apart, and so does the page of `everloop status`. Times are the fastest of several,
+taken by turns: the ratios are what to read.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from everloop.control.history import list_events
 from everloop.control.status import get_status
 from everloop.metadata.runs import list_runs
 from everloop.monitoring.watch import list_windows
+from everloop.rollout.endpoints import list_rollouts
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 from tests.support.history import fill
@@ -39,6 +40,7 @@ def test_the_newest_few_are_those_of_all(workspace: Workspace) -> None:
     status, (summary,) = get_status(workspace), list_datasets(workspace)
     with workspace.database.read() as tx:
         assert list(status.runs) == list_runs(tx)[:5]
+        assert list(status.rollouts) == list_rollouts(tx)[-5:]
         assert list(status.monitors) == list(({w.monitor: w for w in list_windows(tx)}).values())
         every, chosen = ledger.read(tx), ledger.read(tx, types=["drift.detected", "step.completed"])
     assert summary.verdicts == {"retrain": 10, "stop": 10}

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def controller(workspace: Workspace) -> Controller:
-    """Of everything that a project can declare, its rollouts apart."""
+    """Of everything that a project can declare."""
     reasons = (
         on_schedule("0 6 * * *"),
         on_new_data(rows, rows=50, or_changed=True),
@@ -52,7 +52,7 @@ def controller(workspace: Workspace) -> Controller:
         workspace=workspace,
         datasets=[rows],
         pipelines=[main],
-        endpoints=[],
+        endpoints=[endpoint],
         monitors=[performance, inputs],
         triggers=[Triggers(main, *reasons)],
     )

@@ -13,7 +13,8 @@ from everloop.records.data import DataVerdict
 from everloop.records.events import TYPE_PREFIX, EventType
 from everloop.records.models import CHAMPION
 from everloop.records.runs import RunState
-from everloop.storage.schema import batches, events, firings, run_datasets, run_pins, runs, windows
+from everloop.records.serving import RolloutState
+from everloop.storage.schema import batches, events, firings, rollouts, run_datasets, run_pins, runs, windows
 from everloop.storage.workspace import Workspace
 from tests.support.traffic import log, prediction, register
 
@@ -25,10 +26,10 @@ _ALARMS = {
 
 
 def fill(workspace: Workspace, count: int, *, pipeline: str, dataset: str) -> None:
-    """So many runs of each kind, versions of the dataset, files, alarms, reasons, windows and requests.
+    """So many runs of each kind, versions of the dataset, files, alarms, reasons, windows, rollouts and requests.
 
-    All of it is over: the oldest run has read the newest version, those that came after it failed or were experiments, and
-    every reason was answered. The last hour of it is two weeks ago.
+    All of it is over: the oldest run has read the newest version, those that came after it failed or were experiments,
+    every reason was answered, and every rollout was taken back. The last hour of it is two weeks ago.
     """
     register(workspace, 1, alias=CHAMPION)
     _write_files(workspace, count)
@@ -52,6 +53,7 @@ def fill(workspace: Workspace, count: int, *, pipeline: str, dataset: str) -> No
             (row for number in range(count) for row in _firings(workspace, number, count, pipeline)),
         )
         _insert(tx, windows, (row for number in range(count) for row in _windows(workspace, number, count)))
+        _insert(tx, rollouts, (_rollout(workspace, number, count) for number in range(count)))
     log(workspace, (prediction(f"p{n}", time=_time(workspace, n, count), version=1) for n in range(count)))
 
 
@@ -137,6 +139,23 @@ def _firings(workspace: Workspace, number: int, count: int, pipeline: str) -> It
             "because": "a test",
             "run_id": f"fresh-{number}",
         }
+
+
+def _rollout(workspace: Workspace, number: int, count: int) -> Mapping[str, Any]:
+    time = _time(workspace, number, count)
+    return {
+        "id": f"late/{number}",
+        "endpoint": "late",
+        "model": "late",
+        "stable": 1,
+        "canary": number + 2,
+        "state": RolloutState.ROLLED_BACK.value,
+        "step": 0,
+        "started_at": time,
+        "step_started_at": time,
+        "ended_at": time,
+        "observed": {},
+    }
 
 
 def _windows(workspace: Workspace, number: int, count: int) -> Iterator[Mapping[str, Any]]:

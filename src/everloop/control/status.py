@@ -64,7 +64,7 @@ def get_status(workspace: Workspace) -> Status:
             time=workspace.now(),
             models=current_aliases(tx, list_model_names(tx)),
             endpoints=tuple(_endpoints(tx)),
-            rollouts=tuple(list_rollouts(tx)[-_LAST:]),
+            rollouts=tuple(list_rollouts(tx, limit=_LAST)),
             runs=tuple(list_runs(tx, limit=_LAST)),
             datasets=tuple(find_latest(tx, name) for name in list_dataset_names(tx)),
             monitors=tuple(list_newest_windows(tx)),

@@ -349,6 +349,7 @@ rollouts = Table(
     Column("verdict", JsonText),
     Column("observed", JsonText, nullable=False),
     UniqueConstraint("endpoint", "model", "canary"),
+    Index("ix_rollouts_endpoint_state", "endpoint", "state"),
 )
 
 # What has been counted of a rollout that is under way, and how far the log and the labels have been read for it.

@@ -23,5 +23,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_runs_state_pipeline", "runs", ["state", "pipeline", "register", "requested_at", "id"], unique=False
     )
+    op.create_index("ix_rollouts_endpoint_state", "rollouts", ["endpoint", "state"], unique=False)
     op.drop_index("ix_firings_pipeline_time", table_name="firings")
     op.create_index("ix_firings_decision_pipeline", "firings", ["decision", "pipeline"], unique=False)
