@@ -17,6 +17,7 @@ endif
 define BENCHMARKS
 benchmarks/data/profile.py --rows 20000 --repeats 1
 benchmarks/features/point_in_time.py --rows 20000 --entities 2000 --runs 1
+benchmarks/loop/tick.py --few 5 --factor 10 --repeats 3
 benchmarks/pipelines/durable_step.py --steps 10 --repeats 1
 benchmarks/rollout/judge.py --runs 20 --pair-runs 5 --outcomes 500
 benchmarks/rollout/look.py --few 100 --many 1000 --looks 2

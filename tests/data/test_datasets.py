@@ -6,27 +6,36 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert
 
 from everloop.data.datasets import (
     append,
+    count_verdicts,
     find_latest,
     get_latest,
     get_pin,
     is_settled,
+    list_accepted,
     list_batches,
+    list_changes,
     list_dataset_names,
+    list_settled,
     read_kept_out,
 )
 from everloop.errors import InvalidInput, NotFound
 from everloop.records.data import Batch, DataVerdict
 from everloop.records.datasets import Dataset, between, not_null, one_of
 from everloop.storage import ledger
+from everloop.storage.schema import batches as batch_rows
 from everloop.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -280,3 +289,48 @@ def test_a_sender_that_died_before_the_rows_were_in_the_table_sends_again(
         "jan": (None, "stop"),
         "feb": (0, "pass"),
     }
+
+
+ARRIVED = st.lists(
+    st.tuples(
+        st.sampled_from(["weather", "planes"]),
+        st.sampled_from(["jan", "feb@1", "Jan", "j%n"]),
+        st.sampled_from(list(DataVerdict)),
+        st.booleans(),
+    ),
+    unique_by=lambda one: one[:2],
+    max_size=8,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arrived=ARRIVED, after=st.integers(-1, 8), keys=st.sets(st.sampled_from(["jan", "feb@1", "Jan", "mar"]))
+)
+def test_what_is_asked_of_some_batches_is_true_of_all(
+    workspace: Workspace,
+    arrived: list[tuple[str, str, DataVerdict, bool]],
+    after: int,
+    keys: set[str],
+) -> None:
+    """Each question that reads a few of them gets the answer that whoever reads every batch would give."""
+    with workspace.database.write() as tx:
+        tx.execute(delete(batch_rows))
+        for number, (dataset, key, verdict, finished) in enumerate(arrived):
+            version = number if finished and not verdict.keeps_out else None
+            row = {"dataset": dataset, "key": key, "verdict": verdict.value, "version": version}
+            time = workspace.now() + timedelta(seconds=number)
+            tx.execute(insert(batch_rows).values(**row, arrived_at=time, rows=1, findings=[]))
+        every = list_batches(tx, "weather")
+        assert list_changes(tx, "weather", after=after) == [
+            batch
+            for batch in every
+            if batch.version is not None and batch.version > after and batch.verdict is DataVerdict.RETRAIN
+        ]
+        settled = {batch.key: batch.version for batch in every if is_settled(batch) and batch.key in keys}
+        assert list_settled(tx, "weather", sorted(keys)) == settled
+        for beginning in ("jan", "j%", "feb@"):
+            begun = [b.key for b in every if b.version is not None and b.key.startswith(beginning)]
+            assert sorted(list_accepted(tx, "weather", beginning)) == sorted(begun)
+        counted = Counter(batch.verdict.value for batch in every)
+        assert list(count_verdicts(tx, "weather").items()) == list(counted.items())

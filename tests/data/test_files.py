@@ -15,7 +15,8 @@ from everloop.data.files import append_file, collect, read_file, write_file
 from everloop.errors import InvalidInput, ProjectError
 from everloop.records.data import DataVerdict
 from everloop.records.datasets import Dataset
-from everloop.storage.workspace import Workspace
+from everloop.storage.workspace import Workspace, open_workspace
+from tests.support.work import counting
 
 if TYPE_CHECKING:
     from tests.data.conftest import Rows
@@ -86,8 +87,26 @@ def test_a_batch_whose_sender_died_is_collected_again(workspace: Workspace, weat
     collect(workspace, WEATHER)
     with workspace.database.write() as tx:  # as it was in the moment before the version was written
         tx.execute(update(batches).where(batches.c.version == 1).values(version=None, total_rows=0))
-    assert [batch.version for batch in collect(workspace, WEATHER)] == [1]
-    assert workspace.tables.read("weather", 1).num_rows == 800
+    other = open_workspace(workspace.settings)  # whoever comes after the one that died
+    assert [batch.version for batch in collect(other, WEATHER)] == [1]
+    assert other.tables.read("weather", 1).num_rows == 800
+    other.close()
+
+
+def test_files_that_are_settled_are_not_asked_for_again(workspace: Workspace, weather: Rows) -> None:
+    """While they are as they were, a look costs the database nothing; a process that begins asks once for all of them."""
+    for number in range(3):
+        put(workspace, f"data/{number}.parquet", weather(number))
+    put(workspace, "data/3.parquet", weather(3).drop_columns(["gust"]))
+    assert [batch.version for batch in collect(workspace, WEATHER)] == [0, 1, 2, None]
+    other = open_workspace(workspace.settings)
+    for opened, statements in ((workspace, 0), (other, 2), (other, 0)):
+        with counting(opened.database) as work:
+            assert collect(opened, WEATHER) == []
+        assert (
+            work.statements == statements
+        )  # of the one that was kept out, also whether it had been accepted before
+    other.close()
 
 
 def test_a_dataset_without_a_pattern_collects_nothing(workspace: Workspace, weather: Rows) -> None:

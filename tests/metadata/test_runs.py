@@ -24,6 +24,7 @@ from everloop.records.runs import CodeVersion, Run, RunState, StepRun
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
 from tests.support.runs import CODE, ENVIRONMENT, claim, pin, request, running, step
+from tests.support.work import counting
 from tests.support.workspaces import HandClock
 
 
@@ -288,6 +289,25 @@ def test_runs_are_listed_newest_first(workspace: Workspace, clock: HandClock) ->
         assert [run.id for run in list_runs(tx, pipeline="p0")] == [asked[2].id, asked[0].id]
         assert list_runs(tx, state=RunState.RUNNING) == [taken]
         assert [run.id for run in list_runs(tx, limit=1)] == [asked[3].id]
+
+
+def test_a_list_of_runs_asks_no_more_than_one_run(workspace: Workspace) -> None:
+    """Each run of it is whole, and as it is by itself."""
+    for number in range(7):
+        request(workspace, f"k{number}", pipeline=f"p{number}", number=number, name=f"n{number}")
+        run = claim(workspace)
+        assert run is not None
+        if number % 2 == 0:
+            pin(workspace, run, datasets={"rows": number, "other": 1}, models=number or None)
+    with workspace.database.read() as tx:
+        with counting(workspace.database) as one:
+            list_runs(tx, limit=1)
+        with counting(workspace.database) as all:
+            found = list_runs(tx)
+        assert len(found) == 7 and found == [get_run(tx, run.id) for run in found]
+        assert {run.state for run in found} == {RunState.RUNNING}
+    assert all.statements == one.statements
+    assert found[1].params == {"number": 5, "name": "n5"}
 
 
 def test_there_is_work_until_all_has_ended(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,9 @@ from everloop.evaluation.metric import Metric
 from everloop.evaluation.records import Evaluation
 from everloop.metadata.runs import get_run
 from everloop.metadata.steps import begin_step, end_step
+from everloop.monitoring.kinds import MONITORS
 from everloop.monitoring.monitors import DriftMonitor, Monitor, PerformanceMonitor
-from everloop.monitoring.watch import MonitorWindow, evaluate_window, list_windows
+from everloop.monitoring.watch import MonitorWindow, evaluate_window, list_newest_windows, list_windows
 from everloop.records.events import Event
 from everloop.records.models import CHAMPION, Datatype, Field, Signature
 from everloop.records.runs import ArtifactRef, RunState, StepRun
@@ -34,6 +35,7 @@ from everloop.storage.ids import id_maker
 from everloop.storage.workspace import Workspace, open_workspace
 from tests.support.runs import claim, step
 from tests.support.traffic import SIGNATURE, label, log, prediction, register
+from tests.support.work import counting
 
 BEGIN = datetime(2013, 2, 7, tzinfo=UTC)  # a Thursday, where windows of a week begin
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -385,3 +387,42 @@ def test_inputs_that_nothing_can_read_are_told_of_and_hurt_nobody(scene: Scene) 
     window = scene.evaluate_window(drifting)
     assert window is not None and window.verdict == "unknown"
     assert str(window.result["because"]).startswith("cannot be evaluated: OverflowError")
+
+
+def of_model(monitor: Monitor, model: str) -> Monitor:
+    """The same monitor over an endpoint that has been given another model."""
+    kind, moved = type(monitor), Endpoint("late", model=RegisteredModel(model))
+    return kind(monitor.name, moved, **({"worse_by": 0.1} if kind is PerformanceMonitor else {}))  # type: ignore[arg-type]
+
+
+def test_each_kind_of_monitor_has_its_line() -> None:
+    """One that is declared and that nobody could evaluate would never ring."""
+    assert set(MONITORS) == set(get_args(Monitor))
+
+
+@pytest.mark.parametrize("monitor", [performance, drifting], ids=lambda monitor: monitor.kind)
+def test_a_window_that_cannot_be_judged_is_not_read_at_every_look(scene: Scene, monitor: Monitor) -> None:
+    """Whether nobody is champion of the model that was asked, or another model was: no look reads the requests."""
+    scene.ask("asked", xs(300))
+    scene.now += 2 * WEEK
+    register(scene.workspace, 1, model="other", alias=CHAMPION)
+    for watched in (of_model(monitor, "nobodys"), of_model(monitor, "other")):
+        with counting(scene.workspace.database) as work:
+            assert evaluate_window(scene.workspace, watched) is None
+        assert work.rows <= 1, watched.model
+    assert scene.windows() == []
+
+
+def test_the_newest_window_of_each_monitor(scene: Scene) -> None:
+    """In the order in which the monitors first looked, however many windows there are."""
+    for week in range(3):
+        for monitor in (performance, drifting)[: 1 + week]:
+            scene.answer(scene.ask(f"{week}{monitor.kind}", xs(150)), right=0.5)
+        scene.now += WEEK
+        for monitor in (performance, drifting)[: 1 + week]:
+            scene.now += DAY
+            scene.evaluate_window(monitor)
+    found = {window.monitor: window for window in scene.windows()}
+    assert len(scene.windows()) > len(found) == 2
+    with scene.workspace.database.read() as tx:
+        assert list_newest_windows(tx) == list(found.values())

@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from everloop.records.events import Event, EventType
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
+
+KINDS = [EventType.RUN_STARTED, EventType.RUN_FAILED, EventType.DRIFT_DETECTED]
 
 
 def write(workspace: Workspace, *events: Event) -> list[bool]:
@@ -86,6 +90,36 @@ def test_events_are_chosen_by_type_and_subject(workspace: Workspace) -> None:
     assert [event.subject for event in failed] == ["r", "q"]
     assert [event.short_type for event in read(workspace, subject="r")] == ["run.failed", "run.completed"]
     assert len(read(workspace, types=["run.failed", "run.completed"], subject="r")) == 2
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    happened=st.lists(st.sampled_from(KINDS), max_size=12),
+    types=st.sets(st.sampled_from(KINDS)),
+    after=st.integers(0, 12),
+    limit=st.integers(1, 5),
+)
+def test_the_newest_are_the_last_of_all(
+    workspace: Workspace, happened: list[EventType], types: set[EventType], after: int, limit: int
+) -> None:
+    """Of these types, behind a place; in order, without reading the others."""
+    with workspace.database.read() as tx:
+        begin = ledger.last_seq(tx)
+    write(workspace, *(workspace.event(kind, "/s", "s", {}) for kind in happened))
+    with workspace.database.read() as tx:
+        every = ledger.read(tx, after=begin + after, types=types)
+        assert ledger.read_newest(tx, limit, after=begin + after, types=types) == every[-limit:]
+        assert ledger.last_seq(tx) == begin + len(happened)
+
+
+def test_an_event_is_found_by_its_source_and_id(workspace: Workspace) -> None:
+    """None before it has happened."""
+    event = workspace.event(EventType.RUN_STARTED, "/one", "s", {"n": 1}, id="x")
+    write(workspace, event)
+    with workspace.database.read() as tx:
+        found = ledger.find_event(tx, "/one", "x")
+        assert found is not None and replace(found, seq=0) == event
+        assert ledger.find_event(tx, "/two", "x") is None
 
 
 def test_an_event_is_undone_with_its_change(workspace: Workspace) -> None:

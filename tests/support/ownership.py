@@ -23,8 +23,6 @@ import everloop
 from everloop.storage.schema import tables
 
 OWNERS = {table.name: str(table.info.get("room")) for table in tables.sorted_tables}
-_NOT_YET = {("loop", name) for name in ("events", "runs", "run_datasets", "run_pins")}
-"""Who still touches what is not theirs."""
 SOURCES = Path(everloop.__file__).parent
 _TESTS = Path(__file__).parents[1]
 _NAMED = re.compile(
@@ -76,8 +74,7 @@ def _watch(_connection: object, _cursor: object, statement: str, *_rest: object)
     if named and (caller := _caller()) is not None:
         room, where, asked_storage = caller
         for table in named:
-            is_allowed = OWNERS[table] == room or (asked_storage and OWNERS[table] == "storage")
-            if not is_allowed and (room, table) not in _NOT_YET:
+            if OWNERS[table] != room and not (asked_storage and OWNERS[table] == "storage"):
                 _found.append(Trespass(table=table, room=room, where=where, statement=statement))
 
 

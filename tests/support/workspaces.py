@@ -1,6 +1,7 @@
 """Fixtures: a workspace on SQLite and on PostgreSQL, whose time and ids are the test's to decide."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,3 +71,21 @@ def workspace(place: Settings, clock: HandClock) -> Iterator[Workspace]:
     opened = open_workspace(place)
     yield replace(opened, now=clock, new_id=id_maker(clock, Random(0).getrandbits))
     opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def two_workspaces(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Workspace, Workspace]]:
+    """Two empty workspaces to be compared, on each database."""
+    with ExitStack() as stack:
+        opened = []
+        for name in ("one", "two"):
+            address = ""
+            if request.param == "postgres":
+                server: Postgres = request.getfixturevalue("postgres")
+                address = stack.enter_context(server.migrated())
+            (tmp_path / name).mkdir()
+            storage = Storage(database=address)
+            made = open_workspace(Settings(root=tmp_path / name, module="project", storage=storage))
+            stack.callback(made.close)
+            opened.append(replace(made, now=HandClock()))
+        yield opened[0], opened[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from everloop.data import datasets, files
-from everloop.data.datasets import find_latest, get_latest, get_pin, list_dataset_names
+from everloop.data.datasets import count_verdicts, find_latest, get_latest, get_pin, list_dataset_names
 from everloop.errors import NotFound
 from everloop.project.names import declared
 from everloop.project.opening import Project
@@ -110,7 +109,7 @@ def _summary(tx: Connection, name: str) -> DatasetSummary:
         name=name,
         version=None if latest is None else latest.version,
         rows=None if latest is None else latest.rows,
-        verdicts=Counter(batch.verdict.value for batch in datasets.list_batches(tx, name)),
+        verdicts=count_verdicts(tx, name),
     )
 
 

@@ -14,5 +14,6 @@ def list_events(
 ) -> list[Event]:
     """Events of the ledger, oldest first: of these types, after a place in it, and only the newest if there are more."""
     with workspace.database.read() as tx:
-        found = ledger.read(tx, after=after, types=types)
-    return found if limit is None else found[-limit:]
+        if limit is None:
+            return ledger.read(tx, after=after, types=types)
+        return ledger.read_newest(tx, limit, after=after, types=types)

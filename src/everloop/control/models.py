@@ -16,7 +16,7 @@ from everloop.records.models import CHALLENGER, CHAMPION, AliasMove, ModelVersio
 from everloop.records.names import get_reference
 from everloop.registry import aliases
 from everloop.registry.aliases import find_alias, get_previous_champion, list_alias_moves
-from everloop.registry.versions import get_version, list_versions
+from everloop.registry.versions import get_version, list_model_names, list_versions
 from everloop.rollout.controller import settle
 from everloop.storage.workspace import Workspace
 
@@ -38,9 +38,9 @@ class ModelsReport:
 def list_models(workspace: Workspace, model: str | None = None) -> ModelsReport:
     """Versions, oldest first; NotFound for a model that has none."""
     with workspace.database.read() as tx:
+        if model is not None:
+            _check_model(tx, model)
         versions = list_versions(tx, model)
-        if model is not None and not versions:
-            raise _no_model(tx, model)
         return ModelsReport(
             versions=tuple(versions),
             aliases=current_aliases(tx, {version.model for version in versions}),
@@ -82,8 +82,7 @@ def rollback(project: Project, model: str, *, why: str) -> AliasMove | None:
     """Make the champion before this one champion again."""
     _check_reason(why)
     with project.workspace.database.read() as tx:
-        if not list_versions(tx, model):
-            raise _no_model(tx, model)
+        _check_model(tx, model)
         version = get_previous_champion(tx, model)
     return _move(project, model, version, why)
 
@@ -97,8 +96,7 @@ def _check_reason(why: str) -> None:
 
 def _version(tx: Connection, text: str) -> ModelVersion:
     meant = get_reference(text)
-    if not list_versions(tx, meant.name):
-        raise _no_model(tx, meant.name)
+    _check_model(tx, meant.name)
     if meant.alias is None:
         return get_version(tx, meant.name, meant.version or 0)
     if meant.alias not in (CHAMPION, CHALLENGER):
@@ -115,9 +113,11 @@ def _version(tx: Connection, text: str) -> ModelVersion:
     return get_version(tx, meant.name, number)
 
 
-def _no_model(tx: Connection, model: str) -> NotFound:
-    have = ", ".join(sorted({version.model for version in list_versions(tx)})) or "none yet"
-    return NotFound(f"there is no registered model {model!r}.", next_step=f"name one of: {have}.")
+def _check_model(tx: Connection, model: str) -> None:
+    there = list_model_names(tx)
+    if model not in there:
+        have = ", ".join(there) or "none yet"
+        raise NotFound(f"there is no registered model {model!r}.", next_step=f"name one of: {have}.")
 
 
 def _move(project: Project, model: str, version: int, why: str) -> AliasMove | None:

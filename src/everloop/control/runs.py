@@ -143,7 +143,7 @@ def _newest(workspace: Workspace, tx: Connection) -> Run:
 
 
 def _made_by(tx: Connection, run: Run) -> tuple[ModelVersion, ...]:
-    return tuple(version for version in list_versions(tx) if version.run_id == run.id)
+    return tuple(list_versions(tx, run_id=run.id))
 
 
 def _collect(project: Project, listener: RunListener) -> tuple[Batch, ...]:

@@ -15,12 +15,12 @@ from everloop.errors import EverloopError
 from everloop.loop.decisions import Decision, Firing
 from everloop.loop.firings import list_firings
 from everloop.metadata.runs import list_runs
-from everloop.monitoring.watch import MonitorWindow, list_windows
+from everloop.monitoring.watch import MonitorWindow, list_newest_windows
 from everloop.project.loading import load_declarations
 from everloop.records.data import DatasetPin
 from everloop.records.runs import Run
 from everloop.records.serving import Rollout, Traffic
-from everloop.registry.versions import list_versions
+from everloop.registry.versions import list_model_names
 from everloop.rollout.endpoints import list_endpoints, list_rollouts, observed_generation
 from everloop.storage.workspace import Workspace
 
@@ -62,12 +62,12 @@ def get_status(workspace: Workspace) -> Status:
         return Status(
             project=workspace.settings.module,
             time=workspace.now(),
-            models=current_aliases(tx, {version.model for version in list_versions(tx)}),
+            models=current_aliases(tx, list_model_names(tx)),
             endpoints=tuple(_endpoints(tx)),
-            rollouts=tuple(list_rollouts(tx)[-_LAST:]),
+            rollouts=tuple(list_rollouts(tx, limit=_LAST)),
             runs=tuple(list_runs(tx, limit=_LAST)),
             datasets=tuple(find_latest(tx, name) for name in list_dataset_names(tx)),
-            monitors=tuple({window.monitor: window for window in list_windows(tx)}.values()),
+            monitors=tuple(list_newest_windows(tx)),
             waiting=tuple(list_firings(tx, decision=Decision.WAITING)),
         )
 

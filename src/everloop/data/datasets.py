@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from everloop.data.expect import judge_expectations
@@ -22,6 +23,7 @@ from everloop.records.json import JsonObject
 from everloop.records.lineage import Edge
 from everloop.storage import ledger
 from everloop.storage.codec import dumps, from_json, loads, to_json
+from everloop.storage.database import in_groups
 from everloop.storage.edges import add_edges
 from everloop.storage.locks import FileLock
 from everloop.storage.schema import batches, schemas
@@ -29,6 +31,9 @@ from everloop.storage.workspace import Workspace
 
 _MOST_PROFILES = 24
 """How many accepted batches the gate looks back on."""
+_SETTLED = batches.c.version.is_not(None) | batches.c.verdict.in_(
+    [v.value for v in DataVerdict if v.keeps_out]
+)
 _LONGEST_KEY = 150  # with the kind of an event before it, it is the id of that event
 
 
@@ -108,6 +113,39 @@ def list_batches(tx: Connection, dataset: str | None = None) -> list[Batch]:
     if dataset is not None:
         query = query.where(batches.c.dataset == dataset)
     return [_record(row) for row in tx.execute(query).mappings()]
+
+
+def list_changes(tx: Connection, dataset: str, *, after: int) -> list[Batch]:
+    """Batches of later versions whose values had changed plausibly (`retrain`), oldest first."""
+    query = select(batches).where(batches.c.dataset == dataset, batches.c.version > after)
+    query = query.where(batches.c.verdict == DataVerdict.RETRAIN.value).order_by(batches.c.version)
+    return [_record(row) for row in tx.execute(query).mappings()]
+
+
+def list_settled(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str, int | None]:
+    """Those of these keys that need not be sent again, each with its version; None for a batch that was kept out."""
+    query = select(batches.c.key, batches.c.version).where(batches.c.dataset == dataset, _SETTLED)
+    found: dict[str, int | None] = {}
+    for group in in_groups(keys):
+        rows = tx.execute(query.where(batches.c.key.in_(group)))
+        found |= {row.key: row.version for row in rows}
+    return found
+
+
+def list_accepted(tx: Connection, dataset: str, beginning: str) -> list[str]:
+    """Keys that begin so, of the batches that became versions."""
+    query = select(batches.c.key).where(batches.c.dataset == dataset, batches.c.version.is_not(None))
+    found = tx.execute(query.where(batches.c.key.startswith(beginning, autoescape=True))).scalars()
+    # SQLite's LIKE takes capitals for small letters.
+    return [key for key in found if key.startswith(beginning)]
+
+
+def count_verdicts(tx: Connection, dataset: str) -> dict[str, int]:
+    """How many batches of a dataset got each verdict, in the order in which the verdicts first came."""
+    query = select(batches.c.verdict, func.count()).where(batches.c.dataset == dataset)
+    first = func.min(batches.c.arrived_at), func.min(batches.c.version), batches.c.verdict
+    rows = tx.execute(query.group_by(batches.c.verdict).order_by(*first))
+    return {verdict: number for verdict, number in rows}
 
 
 def list_dataset_names(tx: Connection) -> list[str]:
@@ -213,11 +251,12 @@ def _record_version(workspace: Workspace, dataset: str, key: str, version: int) 
 def _finish_interrupted(workspace: Workspace, dataset: str) -> None:
     """A batch whose rows reached the table and whose version did not reach the database is finished first."""
     with workspace.database.read() as tx:
-        open_batches = [batch for batch in list_batches(tx, dataset) if not is_settled(batch)]
-    for batch in open_batches:
-        version = workspace.tables.find_version(dataset, batch.key)
+        query = select(batches.c.key).where(batches.c.dataset == dataset, ~_SETTLED)
+        interrupted = tx.execute(query.order_by(batches.c.arrived_at, batches.c.key)).scalars().all()
+    for key in interrupted:
+        version = workspace.tables.find_version(dataset, key)
         if version is not None:
-            _record_version(workspace, dataset, batch.key, version)
+            _record_version(workspace, dataset, key, version)
 
 
 def _put(tx: Connection, batch: Batch) -> None:

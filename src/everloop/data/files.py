@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from everloop.data.datasets import append, is_settled, list_batches
+from everloop.data.datasets import append, list_accepted, list_settled
 from everloop.errors import InvalidInput, ProjectError
 from everloop.records.data import Batch
 from everloop.records.datasets import Dataset
+from everloop.storage.database import Database
 from everloop.storage.durable import fresh_name, keep
 from everloop.storage.workspace import Workspace
 
@@ -28,11 +31,18 @@ _WRITERS: Mapping[str, Callable[[pa.Table, Path], object]] = {
     ".parquet": pq.write_table,
     ".csv": pacsv.write_csv,
 }
+_State: TypeAlias = tuple[int, int, int]
+"""When a file was changed, which it is on its disk, and how long; equal ones mean that its bytes are the same."""
+_settled: WeakKeyDictionary[Database, dict[str, dict[Path, _State]]] = WeakKeyDictionary()
+"""For each database and dataset, the files that need not be looked at again while they are as they were.
+
+What is settled stays so, which makes this a memory of answers and no state: a process without it asks once more.
+"""
 
 
 def append_file(workspace: Workspace, dataset: Dataset, path: Path, *, key: str | None = None) -> Batch:
     """Append one file; its key is its place and the digest of its bytes, so the same file twice is one batch."""
-    key = key or f"{_name(workspace, path)}@{_digest(path)}"
+    key = key or _key(workspace, path)
     return append(
         workspace, dataset, _widened(read_file(path), path, workspace.tables.types(dataset.name)), key=key
     )
@@ -47,21 +57,21 @@ def collect(workspace: Workspace, dataset: Dataset) -> list[Batch]:
     """
     if not dataset.files:
         return []
+    settled, fresh = _files(workspace, dataset)
+    if not fresh:
+        return []
+    keys, error = _keys(workspace, fresh)
     with workspace.database.read() as tx:
-        settled = [batch for batch in list_batches(tx, dataset.name) if is_settled(batch)]
-    seen = {batch.key for batch in settled}
-    accepted = {batch.key.rpartition("@")[0]: batch.key for batch in settled if batch.version is not None}
+        known = list_settled(tx, dataset.name, list(keys.values()))
     new: list[Batch] = []
-    for path in sorted(p for p in workspace.settings.root.glob(dataset.files) if p.is_file()):
-        name = _name(workspace, path)
-        key = f"{name}@{_digest(path)}"
-        if accepted.get(name, key) != key:
-            raise ProjectError(
-                f"{path} was changed after its rows had been appended to dataset {dataset.name}.",
-                next_step="put it back as it was, and new rows into a new file.",
-            )
-        if key not in seen:
+    for path, key in keys.items():
+        if known.get(key) is None:
+            _refuse_changed(workspace, dataset, path, key)
+        if key not in known:
             new.append(append_file(workspace, dataset, path, key=key))
+        settled[path] = fresh[path]
+    if error is not None:
+        raise error
     return new
 
 
@@ -126,14 +136,45 @@ def _name(workspace: Workspace, path: Path) -> str:
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else path.name
 
 
+def _files(workspace: Workspace, dataset: Dataset) -> tuple[dict[Path, _State], dict[Path, _State]]:
+    """The dataset's files in the order of their names: those that are as they were when settled, and the others."""
+    paths = sorted(path for path in workspace.settings.root.glob(dataset.files) if path.is_file())
+    there = {path: _state(path) for path in paths}
+    known = _settled.setdefault(workspace.database, {})
+    before = known.get(dataset.name, {})
+    known[dataset.name] = {path: state for path, state in there.items() if before.get(path) == state}
+    return known[dataset.name], {path: state for path, state in there.items() if before.get(path) != state}
+
+
+def _keys(workspace: Workspace, files: Mapping[Path, _State]) -> tuple[dict[Path, str], InvalidInput | None]:
+    """The key of each file up to the first that cannot be read, and what is to be said of that one."""
+    keys: dict[Path, str] = {}
+    for path in files:
+        try:
+            keys[path] = _key(workspace, path)
+        except InvalidInput as error:
+            return keys, error
+    return keys, None
+
+
+def _refuse_changed(workspace: Workspace, dataset: Dataset, path: Path, key: str) -> None:
+    name = key.rpartition("@")[0]
+    with workspace.database.read() as tx:
+        accepted = list_accepted(tx, dataset.name, f"{name}@")
+    if any(other.rpartition("@")[0] == name for other in accepted):
+        raise ProjectError(
+            f"{path} was changed after its rows had been appended to dataset {dataset.name}.",
+            next_step="put it back as it was, and new rows into a new file.",
+        )
+
+
+def _key(workspace: Workspace, path: Path) -> str:
+    return f"{_name(workspace, path)}@{_digest(path)}"
+
+
 def _digest(path: Path) -> str:
     try:
-        known = path.stat()
-        return _content(path, known.st_mtime_ns, known.st_ino, known.st_size)
-    except FileNotFoundError:
-        raise InvalidInput(
-            f"{path} does not exist.", next_step="give the path of a file that is there."
-        ) from None
+        return _content(path, _state(path))
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be read: {error}.",
@@ -141,8 +182,18 @@ def _digest(path: Path) -> str:
         ) from None
 
 
+def _state(path: Path) -> _State:
+    try:
+        known = path.stat()
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"{path} does not exist.", next_step="give the path of a file that is there."
+        ) from None
+    return known.st_mtime_ns, known.st_ino, known.st_size
+
+
 @lru_cache(maxsize=4096)
-def _content(path: Path, _time: int, _inode: int, _size: int) -> str:
-    # The controller asks every second; a file that the system calls unchanged is not read again.
+def _content(path: Path, _unchanged: _State) -> str:
+    # A file that is refused is looked at again every second; while the system calls it unchanged, it is not read again.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

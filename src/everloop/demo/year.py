@@ -314,7 +314,7 @@ class _Play:
     def _kill_a_worker(self) -> None:
         """A worker process is killed in the middle of a step; whoever comes next goes on from the step before."""
         with self.here.workspace.database.read() as tx:
-            waiting = [run for run in list_runs(tx) if run.state is RunState.START]
+            waiting = list_runs(tx, state=RunState.START)
         if not waiting:
             self._start("planted: a run whose worker will be killed", {})
             return self._kill_a_worker()

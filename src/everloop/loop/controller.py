@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from everloop.loop.decisions import Decision, Firing, decide
 from everloop.loop.firings import record
 from everloop.loop.reasons import is_watched, reasons, watch
 from everloop.loop.situation import situation
-from everloop.loop.triggers import NewDataTrigger, Triggers
+from everloop.loop.triggers import Triggers
 from everloop.metadata.runs import request_run
 from everloop.monitoring.monitors import Monitor
 from everloop.monitoring.watch import evaluate_window
@@ -23,6 +23,7 @@ from everloop.records.datasets import Dataset
 from everloop.records.runs import Run
 from everloop.rollout.controller import settle
 from everloop.rollout.endpoint import Endpoint
+from everloop.storage import cursors
 from everloop.storage.workspace import Workspace
 
 WHO = "everloop"
@@ -34,6 +35,8 @@ class _Turn:
 
     changes: tuple[Firing, ...]
     start: bool
+    read_to: Mapping[str, int]
+    """How far each reader of the ledger has come with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,8 @@ class Controller:
 
     def _fire(self, triggers: Triggers) -> None:
         with self.workspace.database.read() as tx:
-            if is_watched(tx, triggers) and not self._turn(tx, triggers).changes:
+            turn = self._turn(tx, triggers)
+            if is_watched(tx, triggers) and not turn.changes and not turn.read_to:
                 return
         with self.workspace.database.write() as tx:
             watch(tx, self.workspace, triggers)
@@ -93,12 +97,15 @@ class Controller:
             run = self._start(tx, triggers.pipeline, turn.changes) if turn.start else None
             for firing in turn.changes:
                 record(tx, self.workspace, _with_run(firing, run))
+            for reader, seq in turn.read_to.items():
+                cursors.advance(tx, reader, seq)
 
     def _turn(self, tx: Connection, triggers: Triggers) -> _Turn:
         found = reasons(tx, self.workspace, triggers)
         outcome = decide(found.pending(), situation(tx, triggers, self.workspace.now()), triggers)
-        firings = (*found.read, *outcome.firings)
-        return _Turn(changes=tuple(f for f in firings if f not in found.waiting), start=outcome.start)
+        firings = (*found.answered, *outcome.firings)
+        changes = tuple(firing for firing in firings if firing not in found.waiting)
+        return _Turn(changes=changes, start=outcome.start, read_to=found.read_to)
 
     def _start(self, tx: Connection, pipeline: str, changes: Sequence[Firing]) -> Run:
         joined = [firing for firing in changes if _joins_the_start(firing)]
@@ -138,7 +145,7 @@ def _as_one(errors: Sequence[Exception]) -> Exception:
 def _check_read(pipeline: Pipeline, triggers: Triggers) -> None:
     read = pipeline.graph.datasets()
     for rule in triggers.rules:
-        if isinstance(rule, NewDataTrigger) and rule.dataset not in read:
+        if rule.dataset is not None and rule.dataset not in read:
             raise ProjectError(
                 f"new data of {rule.dataset} starts pipeline {pipeline.name}, which does not read it.",
                 next_step=f"it reads {', '.join(read) or 'nothing'}.",

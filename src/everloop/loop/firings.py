@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from inspect import Parameter
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.data.datasets import get_pin
@@ -18,8 +17,8 @@ from everloop.records.events import EventType
 from everloop.records.json import Json, JsonObject
 from everloop.records.runs import Run
 from everloop.storage import ledger
-from everloop.storage.database import insert_once
-from everloop.storage.schema import firings, runs
+from everloop.storage.database import in_groups, insert_once
+from everloop.storage.schema import firings
 from everloop.storage.workspace import Workspace
 
 
@@ -64,7 +63,7 @@ def run_on_demand(
         because="asked for by hand",
         run_id=run.id,
     )
-    if firing.key not in list_known_keys(tx, pipeline, ON_DEMAND):
+    if not list_known(tx, ON_DEMAND, [firing.key]):
         record(tx, workspace, firing)
     return run
 
@@ -106,10 +105,11 @@ def record(tx: Connection, workspace: Workspace, firing: Firing) -> None:
     )
 
 
-def list_known_keys(tx: Connection, pipeline: str, trigger: str) -> set[str]:
-    """Keys of everything this trigger has fired for; the same reason does not fire twice."""
-    query = select(firings.c.key).where(firings.c.pipeline == pipeline, firings.c.trigger == trigger)
-    return set(tx.execute(query).scalars())
+def list_known(tx: Connection, trigger: str, keys: Sequence[str]) -> set[str]:
+    """Those of these keys that this trigger has fired for; the same reason does not fire twice."""
+    query = select(firings.c.key).where(firings.c.trigger == trigger)
+    groups = (tx.execute(query.where(firings.c.key.in_(group))).scalars() for group in in_groups(keys))
+    return {key for group in groups for key in group}
 
 
 def list_firings(
@@ -122,18 +122,6 @@ def list_firings(
     if decision is not None:
         query = query.where(firings.c.decision == decision.value)
     return [_record(row) for row in tx.execute(query).mappings()]
-
-
-def count_started(tx: Connection, pipeline: str, since: datetime) -> int:
-    """Runs that triggers, not people, have started since a moment."""
-    query = select(func.count()).select_from(firings.join(runs, firings.c.run_id == runs.c.id))
-    query = query.where(
-        firings.c.pipeline == pipeline,
-        firings.c.decision == Decision.STARTED.value,
-        firings.c.kind != ON_DEMAND,
-        runs.c.requested_at > since,
-    )
-    return tx.execute(query).scalar_one()
 
 
 def _record(row: RowMapping) -> Firing:

@@ -28,6 +28,8 @@ class ScheduleTrigger:
     cron: str
     timezone: str
     kind: ClassVar[str] = "schedule"
+    dataset: ClassVar[None] = None
+    monitor: ClassVar[None] = None
 
     @property
     def name(self) -> str:
@@ -46,6 +48,7 @@ class NewDataTrigger:
     rows: int
     or_changed: bool
     kind: ClassVar[str] = "new_data"
+    monitor: ClassVar[None] = None
 
     @property
     def name(self) -> str:
@@ -59,6 +62,7 @@ class DecayTrigger:
 
     monitor: str
     kind: ClassVar[str] = "decay"
+    dataset: ClassVar[None] = None
     event: ClassVar[EventType] = PerformanceMonitor.event
 
     @property
@@ -73,6 +77,7 @@ class DriftTrigger:
 
     monitor: str
     kind: ClassVar[str] = "drift"
+    dataset: ClassVar[None] = None
     event: ClassVar[EventType] = DriftMonitor.event
 
     @property
@@ -83,6 +88,7 @@ class DriftTrigger:
 
 MonitorTrigger = DecayTrigger | DriftTrigger
 Trigger = ScheduleTrigger | NewDataTrigger | MonitorTrigger
+"""Each says by `kind` and `name` what it is, and by `dataset` and `monitor` what the project has to declare for it."""
 
 
 def on_schedule(cron: str, *, timezone: str = "UTC") -> ScheduleTrigger:

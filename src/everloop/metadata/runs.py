@@ -1,9 +1,10 @@
 """Runs as rows: asked for once, claimed by one worker at a time, ended once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict, NotFound
@@ -14,7 +15,7 @@ from everloop.records.lineage import Edge
 from everloop.records.runs import CodeVersion, Environment, ModelPin, Run, RunState
 from everloop.storage import ledger
 from everloop.storage.codec import from_json, number, storable_text, to_json
-from everloop.storage.database import insert_once
+from everloop.storage.database import in_groups, insert_once
 from everloop.storage.edges import add_edges
 from everloop.storage.schema import (
     environments,
@@ -28,6 +29,7 @@ from everloop.storage.schema import (
 )
 from everloop.storage.workspace import Workspace
 
+_OPEN = runs.c.state.in_([RunState.START.value, RunState.RUNNING.value])
 _ENDS = {
     RunState.COMPLETE: EventType.RUN_COMPLETED,
     RunState.FAIL: EventType.RUN_FAILED,
@@ -96,9 +98,7 @@ def claim_run(
 
     At most one run of a pipeline runs at a time. `only` names the one run to take, if it is free.
     """
-    query = select(runs).where(runs.c.state.in_([RunState.START.value, RunState.RUNNING.value]))
-    query = query.order_by(runs.c.requested_at, runs.c.id)
-    open_runs = [_record(tx, row) for row in tx.execute(query).mappings()]
+    open_runs = list_open_runs(tx)
     busy = {run.pipeline for run in open_runs if run.worker is not None and alive(run.worker)}
     free = [run for run in open_runs if run.pipeline not in busy and only in (None, run.id)]
     if not free:
@@ -126,8 +126,15 @@ def claim_run(
 
 def has_work(tx: Connection) -> bool:
     """Whether any run waits or is under way; a cheap look before queueing for a claim."""
-    query = select(runs.c.id).where(runs.c.state.in_([RunState.START.value, RunState.RUNNING.value]))
-    return tx.execute(query.limit(1)).first() is not None
+    return tx.execute(select(runs.c.id).where(_OPEN).limit(1)).first() is not None
+
+
+def list_open_runs(tx: Connection, pipeline: str | None = None) -> list[Run]:
+    """Runs that have not ended, the one that was asked for first first."""
+    query = select(runs).where(_OPEN)
+    if pipeline is not None:
+        query = query.where(runs.c.pipeline == pipeline)
+    return sorted(_records(tx, query), key=lambda run: (run.requested_at, run.id))
 
 
 def pin_run(
@@ -230,7 +237,7 @@ def list_runs(
         query = query.where(runs.c.state == state.value)
     if limit is not None:
         query = query.limit(limit)
-    return [_record(tx, row) for row in tx.execute(query).mappings()]
+    return _records(tx, query)
 
 
 def run_metrics(tx: Connection, run_id: str) -> dict[str, float]:
@@ -242,40 +249,48 @@ def run_metrics(tx: Connection, run_id: str) -> dict[str, float]:
 
 
 def _one(tx: Connection, condition: ColumnElement[bool]) -> Run | None:
-    row = tx.execute(select(runs).where(condition)).mappings().one_or_none()
-    return None if row is None else _record(tx, row)
+    found = _records(tx, select(runs).where(condition))
+    return found[0] if found else None
 
 
-def _record(tx: Connection, row: RowMapping) -> Run:
-    key = row["id"]
-    values = tx.execute(select(params.c.name, params.c.value).where(params.c.run_id == key)).all()
-    asked = tx.execute(select(run_pins.c.dataset, run_pins.c.version).where(run_pins.c.run_id == key)).all()
-    pins = tx.execute(
-        select(run_datasets).where(run_datasets.c.run_id == key).order_by(run_datasets.c.dataset)
-    ).mappings()
-    models = tx.execute(
-        select(run_models).where(run_models.c.run_id == key).order_by(run_models.c.model, run_models.c.alias)
-    ).mappings()
-    plain = dict(row) | {
-        "state": RunState(row["state"]),
-        "params": {name: value for name, value in values},
-        "data": {dataset: version for dataset, version in asked},
-        "datasets": tuple(
-            DatasetPin(dataset=pin["dataset"], version=pin["version"], rows=pin["rows"]) for pin in pins
-        ),
-        "models": tuple(ModelPin(**{k: v for k, v in pin.items() if k != "run_id"}) for pin in models),
-        "code": None if row["code"] is None else from_json(CodeVersion, row["code"]),
-        "environment": _environment(tx, row["environment"]),
-    }
-    return Run(**plain)
+def _records(tx: Connection, query: Select[Any]) -> list[Run]:
+    """Runs with what they were given and what they read: six queries for each few hundred runs, and one for none."""
+    rows = tx.execute(query).mappings().all()
+    return [run for group in in_groups(rows) for run in _group(tx, group)]
 
 
-def _environment(tx: Connection, key: str | None) -> Environment | None:
-    if key is None:
-        return None
-    return Environment(
-        **tx.execute(select(environments).where(environments.c.digest == key)).mappings().one()
+def _group(tx: Connection, rows: Sequence[RowMapping]) -> Iterator[Run]:
+    values, asked, pins, models = (
+        _by_run(tx, table, rows) for table in (params, run_pins, run_datasets, run_models)
     )
+    environment = _environments(tx, {row["environment"] for row in rows})
+    for row in rows:
+        of = row["id"]
+        plain = dict(row) | {
+            "state": RunState(row["state"]),
+            "params": {given["name"]: given["value"] for given in values.get(of, ())},
+            "data": {pin["dataset"]: pin["version"] for pin in asked.get(of, ())},
+            "datasets": tuple(DatasetPin(**pin) for pin in pins.get(of, ())),
+            "models": tuple(ModelPin(**pin) for pin in models.get(of, ())),
+            "code": None if row["code"] is None else from_json(CodeVersion, row["code"]),
+            "environment": None if row["environment"] is None else environment[row["environment"]],
+        }
+        yield Run(**plain)
+
+
+def _by_run(tx: Connection, table: Table, rows: Sequence[RowMapping]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a table that belong to these runs, in the order of its key, without the id of the run."""
+    query = select(table).where(table.c.run_id.in_([row["id"] for row in rows])).order_by(*table.primary_key)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in tx.execute(query).mappings():
+        plain = dict(row)
+        found.setdefault(plain.pop("run_id"), []).append(plain)
+    return found
+
+
+def _environments(tx: Connection, digests: set[str | None]) -> dict[str, Environment]:
+    query = select(environments).where(environments.c.digest.in_(digests))
+    return {row["digest"]: Environment(**row) for row in tx.execute(query).mappings()}
 
 
 def _update(tx: Connection, run: Run, *names: str) -> None:

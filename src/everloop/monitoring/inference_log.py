@@ -262,6 +262,12 @@ def logged(
     return sorted((from_row(row) for row in tx.execute(query).mappings()), key=order)
 
 
+def is_logged(tx: Connection, *, endpoint: str, model: str, since: datetime, until: datetime) -> bool:
+    """Whether any version of a model was asked in a window, other than as a canary."""
+    query = window(select(predictions.c.seq), endpoint, since, until, None, (Arm.STABLE, Arm.SHADOW))
+    return tx.execute(query.where(predictions.c.model == model).limit(1)).first() is not None
+
+
 def read_log(tx: Connection, *, after: int = 0, limit: int | None = None) -> list[Prediction]:
     """Predictions in the order in which they were committed, from the one behind `after` on.
 

@@ -104,6 +104,7 @@ class DriftMonitor:
     deviations: float
     alarm_on: tuple[str, ...]
     ignore: tuple[str, ...]
+    maturity: ClassVar[timedelta] = timedelta(0)  # it waits for no labels
     kind: ClassVar[str] = "drift"
     event: ClassVar[EventType] = EventType.DRIFT_DETECTED
 

@@ -10,7 +10,7 @@ from typing import TypeVar, get_args
 from everloop.errors import InvalidInput, NotFound, ProjectError
 from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
-from everloop.loop.triggers import MonitorTrigger, NewDataTrigger, Triggers
+from everloop.loop.triggers import Triggers
 from everloop.monitoring.monitors import Monitor
 from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
@@ -142,8 +142,8 @@ def _check_datasets(declared: Declarations) -> None:
     known = {dataset.name for dataset in declared.datasets}
     read = [pair for pipeline in declared.pipelines for pair in _read_by(pipeline)]
     for triggers in declared.triggers:
-        asked = (rule for rule in triggers.rules if isinstance(rule, NewDataTrigger))
-        read += [(f"on_new_data of {triggers.pipeline}", rule.dataset) for rule in asked]
+        asked = [(rule.kind, rule.dataset) for rule in triggers.rules]
+        read += [(f"on_{kind} of {triggers.pipeline}", name) for kind, name in asked if name is not None]
     for reader, name in read:
         if name not in known:
             raise ProjectError(
@@ -171,7 +171,7 @@ def _check_monitors(declared: Declarations) -> None:
     for triggers in declared.triggers:
         declared.pipeline(triggers.pipeline)
         for rule in triggers.rules:
-            if isinstance(rule, MonitorTrigger) and rule.monitor not in monitors:
+            if rule.monitor is not None and rule.monitor not in monitors:
                 raise ProjectError(
                     f"trigger {rule.name!r} reads a monitor, {_NOT_THERE}.",
                     next_step=_meant(rule.monitor, monitors, "give the monitor a name in the module."),

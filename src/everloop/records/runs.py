@@ -85,6 +85,11 @@ class Run:
     environment: Environment | None = None
     error: str | None = None
 
+    @property
+    def freshens(self) -> bool:
+        """Whether it registers what it makes of the newest data; any other is an experiment and answers no reason."""
+        return self.register and not self.data
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRef:

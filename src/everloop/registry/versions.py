@@ -68,11 +68,20 @@ def get_version(tx: Connection, model: str, version: int) -> ModelVersion:
     return found
 
 
-def list_versions(tx: Connection, model: str | None = None) -> list[ModelVersion]:
-    """All versions, of one model or of all, oldest first."""
+def list_model_names(tx: Connection) -> list[str]:
+    """Every model that has a version."""
+    return sorted(tx.execute(select(model_versions.c.model).distinct()).scalars())
+
+
+def list_versions(
+    tx: Connection, model: str | None = None, *, run_id: str | None = None
+) -> list[ModelVersion]:
+    """All versions, of one model or of all, or only those that a run has made; oldest first."""
     query = select(model_versions).order_by(model_versions.c.model, model_versions.c.version)
     if model is not None:
         query = query.where(model_versions.c.model == model)
+    if run_id is not None:
+        query = query.where(model_versions.c.run_id == run_id)
     return [_record(row) for row in tx.execute(query).mappings()]
 
 

@@ -97,12 +97,12 @@ def was_rolled_out(tx: Connection, endpoint: str, model: str, version: int) -> b
     return tx.execute(select(table.id).where(here)).first() is not None
 
 
-def list_rollouts(tx: Connection, endpoint: str | None = None) -> list[Rollout]:
-    """Rollouts, oldest first."""
-    query = select(rollouts).order_by(rollouts.c.started_at, rollouts.c.canary)
+def list_rollouts(tx: Connection, endpoint: str | None = None, *, limit: int | None = None) -> list[Rollout]:
+    """Rollouts, oldest first; the newest so many, if there is a limit."""
+    query = select(rollouts).order_by(rollouts.c.started_at.desc(), rollouts.c.canary.desc()).limit(limit)
     if endpoint is not None:
         query = query.where(rollouts.c.endpoint == endpoint)
-    return [_record(row) for row in tx.execute(query).mappings()]
+    return [_record(row) for row in tx.execute(query).mappings()][::-1]
 
 
 def add_rollout(tx: Connection, rollout: Rollout) -> None:

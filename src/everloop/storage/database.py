@@ -8,10 +8,10 @@ other is gone; why both are there is in docs/decisions/0002.
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,8 +21,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from everloop.errors import Conflict, EverloopError, InvalidInput, NotReady, ProjectError, Unsupported
 from everloop.storage.locks import FileLock
 
+T = TypeVar("T")
+
 FILE = "everloop.db"
 _WRITER = 0x6576_6572  # the advisory lock that PostgreSQL writers share
+_GROUP = 500
 _READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -108,6 +111,12 @@ def insert_once(tx: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
     # Asked for the key and not for a number of rows, which PostgreSQL's driver does not tell here.
     return tx.execute(statement.returning(*table.primary_key)).first() is not None
+
+
+def in_groups(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts that fit into one statement: a database takes some thousand values at once."""
+    for start in range(0, len(values), _GROUP):
+        yield values[start : start + _GROUP]
 
 
 def hide_password(url: str) -> str:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -110,6 +110,7 @@ events = Table(
     Column("data", JsonText, nullable=False),
     UniqueConstraint("source", "id"),
     Index("ix_events_type_seq", "type", "seq"),
+    Index("ix_events_type_subject_seq", "type", "subject", "seq"),
     sqlite_autoincrement=True,  # a number that was given out is never given out again
     info={"room": "storage"},
 )
@@ -125,6 +126,15 @@ edges = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Index("ix_edges_source", "source"),
     Index("ix_edges_target", "target"),
+    info={"room": "storage"},
+)
+
+# How far each reader of the ledger has come.
+cursors = Table(
+    "cursors",
+    tables,
+    Column("reader", String(300), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
     info={"room": "storage"},
 )
 
@@ -175,8 +185,9 @@ runs = Table(
     Column("environment", String(64)),
     Column("error", Text),
     Column("register", Boolean, nullable=False, server_default=true()),
+    Index("ix_runs_requested_at", "requested_at", "id"),
     Index("ix_runs_pipeline_requested_at", "pipeline", "requested_at"),
-    Index("ix_runs_state", "state"),
+    Index("ix_runs_state_pipeline", "state", "pipeline", "register", "requested_at", "id"),
     info={"room": "metadata"},
 )
 
@@ -376,6 +387,7 @@ rollouts = Table(
     Column("verdict", JsonText),
     Column("observed", JsonText, nullable=False),
     UniqueConstraint("endpoint", "model", "canary"),
+    Index("ix_rollouts_endpoint_state", "endpoint", "state"),
     info={"room": "rollout"},
 )
 
@@ -472,6 +484,6 @@ firings = Table(
     Column("decision", String(20), nullable=False),
     Column("because", Text, nullable=False),
     Column("run_id", ForeignKey("runs.id")),
-    Index("ix_firings_pipeline_time", "pipeline", "time"),
+    Index("ix_firings_decision_pipeline", "decision", "pipeline"),
     info={"room": "loop"},
 )
