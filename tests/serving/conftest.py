@@ -88,7 +88,7 @@ def server(workspace: Workspace, register: Register, direct: Direct) -> Iterator
     """A server on loopback that answers with version 1."""
     register(1)
     direct(1)
-    with serving(workspace, "flights") as running:
+    with serving(workspace, ("flights",)) as running:
         yield running
 
 
@@ -107,7 +107,7 @@ def shared_client(
     workspace = open_workspace(Settings(root=tmp_path_factory.mktemp("shared"), module="project"))
     _register(workspace, small_model(1), "run-1")
     _direct(workspace, 1)
-    with serving(workspace, "flights") as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with serving(workspace, ("flights",)) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
     workspace.close()
 

@@ -58,6 +58,10 @@ class Declarations:
             )
         return self.endpoints[0]
 
+    def endpoints_called(self, name: str | None) -> Sequence[Endpoint]:
+        """The endpoint of this name alone, or all of them; raises NotFound when there is none."""
+        return self.endpoints if name is None and self.endpoints else [self.endpoint(name)]
+
     def warnings(self) -> list[str]:
         """What is no error and hardly meant: feature views that compute the same under two names, a model that is registered
         on the word of a gate that was asked about something else.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
 from everloop.records.checks import CheckResult
-from everloop.records.serving import Rollout, RolloutState, Traffic, TrafficSplit
+from everloop.records.serving import Rollout, RolloutState, ServerReport, Traffic, TrafficSplit
 from everloop.storage.codec import from_json, to_json
 from everloop.storage.database import insert_once
-from everloop.storage.schema import endpoints, rollouts
+from everloop.storage.schema import endpoints, rollouts, server_reports
 
 
 def find_traffic(tx: Connection, endpoint: str) -> Traffic | None:
@@ -42,7 +45,7 @@ def write_traffic(tx: Connection, traffic: Traffic) -> None:
         "shadow": traffic.shadow,
     }
     if traffic.generation == 1:
-        if insert_once(tx, endpoints, {"name": traffic.endpoint, "observed": 0, **values}):
+        if insert_once(tx, endpoints, {"name": traffic.endpoint, **values}):
             return
     else:
         here = (endpoints.c.name == traffic.endpoint) & (endpoints.c.generation == traffic.generation - 1)
@@ -54,15 +57,45 @@ def write_traffic(tx: Connection, traffic: Traffic) -> None:
     )
 
 
-def report_observed(tx: Connection, endpoint: str, generation: int) -> None:
+def register_server(
+    tx: Connection, server: str, served: Sequence[str], *, alive: Callable[[str], bool], now: datetime
+) -> None:
+    """A server begins, and has put nothing into effect yet; what servers that have died said is forgotten."""
+    servers = tx.execute(select(server_reports.c.server).distinct()).scalars().all()
+    dead = [name for name in servers if not alive(name)]
+    tx.execute(delete(server_reports).where(server_reports.c.server.in_(dead)))
+    for endpoint in served:
+        save_report(tx, ServerReport(server=server, endpoint=endpoint, generation=0, reported_at=now))
+
+
+def save_report(tx: Connection, report: ServerReport) -> None:
     """The server says that this generation is in effect."""
-    tx.execute(update(endpoints).where(endpoints.c.name == endpoint).values(observed=generation))
+    row = {name: getattr(report, name) for name in report.__slots__}
+    if not insert_once(tx, server_reports, row):
+        tx.execute(update(server_reports).where(*_of(report.server, report.endpoint)).values(**row))
 
 
-def observed_generation(tx: Connection, endpoint: str) -> int:
-    """The generation that the server has put into effect; 0 when there was none."""
-    query = select(endpoints.c.observed).where(endpoints.c.name == endpoint)
-    return tx.execute(query).scalar_one_or_none() or 0
+def find_report(tx: Connection, server: str, endpoint: str) -> ServerReport | None:
+    """What a server has said last of an endpoint; None when it has said nothing, or was taken for dead."""
+    query = select(server_reports).where(*_of(server, endpoint))
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else ServerReport(**row)
+
+
+def list_reports(tx: Connection, endpoint: str, *, alive: Callable[[str], bool]) -> list[ServerReport]:
+    """What each living server has put into effect of an endpoint, in the order in which they began."""
+    query = select(server_reports).where(server_reports.c.endpoint == endpoint)
+    rows = tx.execute(query.order_by(server_reports.c.server)).mappings()
+    return [ServerReport(**row) for row in rows if alive(row["server"])]
+
+
+def observed_generation(reports: Sequence[ServerReport]) -> int:
+    """The generation that every one of these servers has put into effect, or a later one; 0 when there is no server."""
+    return min((report.generation for report in reports), default=0)
+
+
+def _of(server: str, endpoint: str) -> tuple[ColumnElement[bool], ...]:
+    return server_reports.c.server == server, server_reports.c.endpoint == endpoint
 
 
 def list_endpoints(tx: Connection) -> list[Traffic]:
