@@ -243,11 +243,14 @@ class _Play:
         """The world waits until every server that lives has put the wanted traffic into effect."""
         if self.client is None:
             return
-        name = self.here.declarations.endpoint(None).name
+        (endpoint,) = self.here.declarations.endpoints
         alive = Presence(self.here.workspace.database, self.here.workspace.folder).present
         for _ in range(3_000):
             with self.here.workspace.database.read() as tx:
-                traffic, reports = find_traffic(tx, name), list_reports(tx, name, alive=alive)
+                traffic, reports = (
+                    find_traffic(tx, endpoint.name),
+                    list_reports(tx, endpoint.name, alive=alive),
+                )
             if traffic is not None and observed_generation(reports) == traffic.generation:
                 return
             time.sleep(0.01)

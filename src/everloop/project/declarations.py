@@ -46,21 +46,19 @@ class Declarations:
         """The dataset of this name, or NotFound with the names there are."""
         return _named(self.datasets, name, "dataset")
 
-    def endpoint(self, name: str | None) -> Endpoint:
-        """The endpoint of this name; the only one when no name is given."""
-        if name is not None:
-            return _named(self.endpoints, name, "endpoint")
-        if len(self.endpoints) != 1:
-            names = ", ".join(endpoint.name for endpoint in self.endpoints)
-            raise NotFound(
-                f"the project has {len(self.endpoints) or 'no'} endpoint{'s' if names else ''}.",
-                next_step=f"name one of: {names}." if names else 'declare one: Endpoint("name", model=…).',
-            )
-        return self.endpoints[0]
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of this name, or NotFound with the names there are."""
+        return _named(self.endpoints, name, "endpoint")
 
-    def endpoints_called(self, name: str | None) -> Sequence[Endpoint]:
-        """The endpoint of this name alone, or all of them; raises NotFound when there is none."""
-        return self.endpoints if name is None and self.endpoints else [self.endpoint(name)]
+    def endpoints_to_serve(self, name: str | None) -> Sequence[Endpoint]:
+        """All of them, or the one of this name; NotFound when there is none."""
+        if name is not None:
+            return [self.endpoint(name)]
+        if not self.endpoints:
+            raise NotFound(
+                "the project has no endpoint.", next_step='declare one: Endpoint("name", model=…).'
+            )
+        return self.endpoints
 
     def warnings(self) -> list[str]:
         """What is no error and hardly meant: feature views that compute the same under two names, a model that is registered

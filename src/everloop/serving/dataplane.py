@@ -52,16 +52,10 @@ class LoadedTraffic:
 
     traffic: Traffic
     revisions: Mapping[int, Revision]
-
-    @property
-    def stable(self) -> Revision | None:
-        """The revision that answers unless the canary does; None while the endpoint has no champion."""
-        return None if self.traffic.stable is None else self.revisions[self.traffic.stable]
-
-    @property
-    def canary(self) -> Revision | None:
-        """The revision on trial."""
-        return None if self.traffic.canary is None else self.revisions[self.traffic.canary]
+    stable: Revision | None
+    """The revision that answers unless the canary does; None while the endpoint has no champion."""
+    canary: Revision | None
+    """The revision on trial."""
 
 
 class Answer(NamedTuple):
@@ -74,8 +68,7 @@ class Answer(NamedTuple):
     """What is left to do once the client has its answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inference:
+class _Inference(NamedTuple):
     """One request on its way: what all of its rows in the log have in common."""
 
     request: InferenceRequest
@@ -85,8 +78,7 @@ class _Inference:
     arrived_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Score:
+class _Score(NamedTuple):
     """What a revision made of a request."""
 
     values: Mapping[str, Sequence[Value]]
@@ -148,9 +140,9 @@ class DataPlane:
             except Exception:
                 if self._loaded is None and revisions:
                     alone = replace(traffic, generation=0, canary=None, split=TrafficSplit(stable=100))
-                    self._loaded = LoadedTraffic(traffic=alone, revisions=revisions)
+                    self._loaded = _in_force(alone, revisions)
                 raise
-        self._loaded = LoadedTraffic(traffic=traffic, revisions=revisions)
+        self._loaded = _in_force(traffic, revisions)
 
     @property
     def model(self) -> str | None:
@@ -333,6 +325,12 @@ def not_ready(*endpoints: str) -> NotReady:
         else f"endpoints {named} have no model version to answer with yet.",
         next_step="run the pipeline that registers one and promote it; `everloop status` shows where it is.",
     )
+
+
+def _in_force(traffic: Traffic, revisions: Mapping[int, Revision]) -> LoadedTraffic:
+    stable = None if traffic.stable is None else revisions[traffic.stable]
+    canary = None if traffic.canary is None else revisions[traffic.canary]
+    return LoadedTraffic(traffic=traffic, revisions=revisions, stable=stable, canary=canary)
 
 
 def _wanted(outputs: Sequence[Field], names: Sequence[str]) -> Sequence[Field]:

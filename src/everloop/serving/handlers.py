@@ -65,7 +65,7 @@ async def record_labels(service: Service, request: Request) -> Response:
 def _infer(service: Service, dialect: Dialect, body: bytes, path: Mapping[str, str]) -> tuple[bytes, _After]:
     """The hot path, a plain function: from bytes to bytes, and what is left to do when they have been sent."""
     read = partial(dialect.read, body)
-    answer = service.infer(InferenceCall(dialect.name, path["model"], read, version=path.get("version")))
+    answer = service.infer(InferenceCall(dialect.name, path["model"], read, path.get("version")))
     started = time.perf_counter()
     written = dialect.write(answer.response)
     service.metrics.postprocess.observe((answer.response.model,), time.perf_counter() - started)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from everloop.models.compiled import CompiledSignature
@@ -19,31 +19,23 @@ from everloop.serving.planes import Planes
 from everloop.serving.protocol import InferenceRequest, version_number
 
 
+@dataclass(slots=True)
 class InferenceCall:
     """One inference that is asked for, and what is learned about it on the way."""
 
-    __slots__ = ("dialect", "model", "plane", "read", "reading", "revision", "version")
-
-    def __init__(
-        self,
-        dialect: str,
-        model: str,
-        read: Callable[[CompiledSignature], InferenceRequest],
-        *,
-        version: str | None = None,
-    ) -> None:
-        self.dialect = dialect
-        """Who brings it; it is counted by that."""
-        self.model = model
-        """Whom it asks: an endpoint, or a model that one endpoint alone serves."""
-        self.version = version
-        """The version that it asks for, as it was sent."""
-        self.read = read
-        """Reads the request and holds it against the signature of the revision that is asked, which only now is known."""
-        self.plane: DataPlane | None = None
-        self.revision: Revision | None = None
-        self.reading = 0.0
-        """Seconds that `read` took."""
+    dialect: str
+    """Who brings it; it is counted by that."""
+    model: str
+    """Whom it asks: an endpoint, or a model that one endpoint alone serves."""
+    read: Callable[[CompiledSignature], InferenceRequest]
+    """Reads the request and holds it against a signature: that of the revision that is asked, which nobody knows before."""
+    version: str | None = None
+    """The version that it asks for, as it was sent."""
+    plane: DataPlane = field(init=False)
+    """The endpoint that is meant, as `admitted` has found it."""
+    revision: Revision = field(init=False)
+    reading: float = field(init=False)
+    """Seconds that `read` took."""
 
 
 Infer: TypeAlias = Callable[[InferenceCall], Answer]
@@ -84,8 +76,8 @@ def admitted(context: InferContext, infer: Infer) -> Infer:
     planes = context.planes
 
     def call(asked: InferenceCall) -> Answer:
-        asked.plane = planes.get(asked.model)
-        asked.revision = asked.plane.revision(version_number(asked.version))
+        asked.plane = plane = planes.get(asked.model)
+        asked.revision = plane.revision(version_number(asked.version))
         return infer(asked)
 
     return call
@@ -114,9 +106,7 @@ def compose_infer(context: InferContext) -> Infer:
 
 
 def _answer(asked: InferenceCall) -> Answer:
-    plane, revision = asked.plane, asked.revision
-    assert plane is not None and revision is not None, "`admitted` stands in the list of wrappers"
     started = time.perf_counter()
-    request = asked.read(revision.signature)
+    request = asked.read(asked.revision.signature)
     asked.reading = time.perf_counter() - started
-    return plane.infer(request, version=None if asked.version is None else revision.version)
+    return asked.plane.infer(request, version=None if asked.version is None else asked.revision.version)

@@ -23,7 +23,7 @@ def run_server(
     if with_parent:
         stop_with_parent()
     with open_project(start) as project:
-        endpoints = project.declarations.endpoints_called(name)
+        endpoints = project.declarations.endpoints_to_serve(name)
         for endpoint in endpoints:
             settle(project.workspace, endpoint)
         settings = project.settings.serving

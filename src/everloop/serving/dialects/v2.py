@@ -196,11 +196,11 @@ def _why_no_data(tensor: _Tensor) -> str:
 
 
 def _check_outputs(sent: _Request, signature: CompiledSignature) -> None:
-    wanted = sent.outputs or []
-    signature.check_outputs(output.name for output in wanted)
-    asked = [(sent.parameters or {}).get("binary_data_output", False)]
-    asked += [(output.parameters or {}).get("binary_data", False) for output in wanted]
-    if any(asked):
+    wanted = sent.outputs or ()
+    if wanted:
+        signature.check_outputs(output.name for output in wanted)
+    binary = sent.parameters and sent.parameters.get("binary_data_output")
+    if binary or any((output.parameters or {}).get("binary_data") for output in wanted):
         raise InvalidInput(
             "outputs are asked for in binary; only JSON is supported, so ask with binary_data=False.",
             next_step="leave `binary_data` out, or set it to false.",
