@@ -28,7 +28,7 @@ from everloop.serving.service import BackgroundThread
 from everloop.storage.presence import Presence
 from everloop.storage.workspace import Workspace
 
-Register = Callable[[int], Model]
+Register = Callable[..., Model]
 Direct = Callable[..., Traffic]
 ROW: dict[str, Any] = {"dep_hour": 17, "temp": 3.5, "carrier": "UA", "holiday": False}
 KINDS = {"dep_hour": "INT64", "temp": "FP64", "carrier": "BYTES", "holiday": "BOOL"}
@@ -64,7 +64,7 @@ def follow(workspace: Workspace, traffic: Traffic) -> None:
     alive = Presence(workspace.database, workspace.folder).present
     for _ in range(500):
         with workspace.database.read() as tx:
-            reports = list_reports(tx, "flights", alive=alive)
+            reports = list_reports(tx, traffic.endpoint, alive=alive)
         if observed_generation(reports) == traffic.generation:
             return
         tick.wait(0.02)
