@@ -176,6 +176,20 @@ def test_a_port_that_is_taken_ends_it_at_once(small: Path) -> None:
     assert "the server could not start" in said.err
 
 
+def test_one_server_answers_for_all_endpoints(small: Path) -> None:
+    """Two endpoints are one process more, and one port."""
+    change(
+        small / "small.py",
+        'endpoint = Endpoint("bought", model="bought")',
+        'both = [Endpoint("north", model="bought"), Endpoint("south", model="bought")]',
+    )
+    with up(small) as loop:
+        north, south = (loop.hear("serving", endpoint=name) for name in ("north", "south"))
+        assert north["url"] == south["url"]
+        assert len(children(loop.process.pid)) == 2
+        assert loop.stop() == 0
+
+
 def test_without_an_endpoint_there_is_still_a_loop(small: Path) -> None:
     """Deleting the endpoint leaves runs by triggers."""
     change(small / "small.py", 'endpoint = Endpoint("bought", model="bought")', "")
