@@ -7,10 +7,10 @@ import pytest
 
 from everloop.records.serving import ServerReport
 from everloop.rollout.endpoints import (
-    find_report,
     list_reports,
     observed_generation,
     register_server,
+    reported_generations,
     save_report,
 )
 from everloop.storage.presence import Presence
@@ -60,11 +60,12 @@ def test_the_dead_do_not_count_and_are_forgotten_by_the_next_that_starts(
     kill(victim)
     assert told(workspace, alive) == [("a", 7)]
     with workspace.database.read() as tx:
-        assert find_report(tx, "b", "late") is not None
+        assert reported_generations(tx, "b") == {"late": 0}
     presence.enter("c")
     with workspace.database.write() as tx:
         register_server(tx, "c", ["late"], alive=alive, now=workspace.now())
-        assert find_report(tx, "b", "late") is None
+        assert reported_generations(tx, "b") == {}
+        assert reported_generations(tx, "a") == {"late": 7, "early": 0}
     assert told(workspace, alive) == [("a", 7), ("c", 0)]
     presence.close()
 

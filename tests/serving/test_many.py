@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import event
 
 from everloop.models.model import Model
 from everloop.monitoring.inference_log import logged
@@ -193,3 +194,38 @@ def test_a_generation_is_in_effect_when_it_is_at_every_living_server(
         follow(workspace, direct(1))
         assert reports() == {one.id: 2}
     assert reports() == {}
+
+
+def test_looking_at_many_endpoints_asks_the_database_no_more_than_looking_at_one(
+    workspace: Workspace, direct: Direct
+) -> None:
+    """Ten times a second, so it must not be a question for each."""
+
+    def statements(*endpoints: str) -> float:
+        """For each look of a server that has nothing to load, once it has looked five times."""
+        counted = {"begin": 0, "statement": 0}
+        enough = threading.Event()
+
+        def begin(_connection: object) -> None:
+            if threading.current_thread().name == "follower":
+                counted["begin"] += 1
+                if counted["begin"] == 6:
+                    enough.set()
+
+        def execute(*_what: object) -> None:
+            if threading.current_thread().name == "follower" and 0 < counted["begin"] < 6:
+                counted["statement"] += 1
+
+        engine = workspace.database.engine
+        with serving(workspace, endpoints):
+            event.listen(engine, "begin", begin)
+            event.listen(engine, "before_cursor_execute", execute)
+            assert enough.wait(30)
+            event.remove(engine, "begin", begin)
+            event.remove(engine, "before_cursor_execute", execute)
+        return counted["statement"] / 5
+
+    names = [f"endpoint_{number}" for number in range(20)]
+    for name in names:
+        direct(None, endpoint=name, model=name)
+    assert statements(*names) == statements(names[0]) > 0

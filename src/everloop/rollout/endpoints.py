@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
@@ -19,18 +19,7 @@ from everloop.storage.schema import endpoints, rollouts, server_reports
 def find_traffic(tx: Connection, endpoint: str) -> Traffic | None:
     """What the endpoint's server should do; None before the controller has seen the endpoint."""
     row = tx.execute(select(endpoints).where(endpoints.c.name == endpoint)).mappings().one_or_none()
-    if row is None:
-        return None
-    return Traffic(
-        endpoint=row["name"],
-        model=row["model"],
-        generation=row["generation"],
-        stable=row["stable"],
-        canary=row["canary"],
-        split=TrafficSplit(stable=100).shifted(row["split"]),
-        salt=row["salt"],
-        shadow=row["shadow"],
-    )
+    return None if row is None else _traffic(row)
 
 
 def write_traffic(tx: Connection, traffic: Traffic) -> None:
@@ -72,14 +61,17 @@ def save_report(tx: Connection, report: ServerReport) -> None:
     """The server says that this generation is in effect."""
     row = {name: getattr(report, name) for name in report.__slots__}
     if not insert_once(tx, server_reports, row):
-        tx.execute(update(server_reports).where(*_of(report.server, report.endpoint)).values(**row))
+        table = server_reports.c
+        here = (table.server == report.server) & (table.endpoint == report.endpoint)
+        tx.execute(update(server_reports).where(here).values(**row))
 
 
-def find_report(tx: Connection, server: str, endpoint: str) -> ServerReport | None:
-    """What a server has said last of an endpoint; None when it has said nothing, or was taken for dead."""
-    query = select(server_reports).where(*_of(server, endpoint))
-    row = tx.execute(query).mappings().one_or_none()
-    return None if row is None else ServerReport(**row)
+def reported_generations(tx: Connection, server: str) -> dict[str, int]:
+    """What a server has said last of each of its endpoints."""
+    query = select(server_reports.c.endpoint, server_reports.c.generation)
+    return {
+        row.endpoint: row.generation for row in tx.execute(query.where(server_reports.c.server == server))
+    }
 
 
 def list_reports(tx: Connection, endpoint: str, *, alive: Callable[[str], bool]) -> list[ServerReport]:
@@ -94,14 +86,9 @@ def observed_generation(reports: Sequence[ServerReport]) -> int:
     return min((report.generation for report in reports), default=0)
 
 
-def _of(server: str, endpoint: str) -> tuple[ColumnElement[bool], ...]:
-    return server_reports.c.server == server, server_reports.c.endpoint == endpoint
-
-
 def list_endpoints(tx: Connection) -> list[Traffic]:
     """Every endpoint that a controller has seen."""
-    names = tx.execute(select(endpoints.c.name).order_by(endpoints.c.name)).scalars().all()
-    return [traffic for name in names if (traffic := find_traffic(tx, name)) is not None]
+    return [_traffic(row) for row in tx.execute(select(endpoints).order_by(endpoints.c.name)).mappings()]
 
 
 def find_running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
@@ -139,6 +126,19 @@ def add_rollout(tx: Connection, rollout: Rollout) -> None:
 def save_rollout(tx: Connection, rollout: Rollout) -> None:
     """Write where a rollout stands."""
     tx.execute(update(rollouts).where(rollouts.c.id == rollout.id).values(**_row(rollout)))
+
+
+def _traffic(row: RowMapping) -> Traffic:
+    return Traffic(
+        endpoint=row["name"],
+        model=row["model"],
+        generation=row["generation"],
+        stable=row["stable"],
+        canary=row["canary"],
+        split=TrafficSplit(stable=100).shifted(row["split"]),
+        salt=row["salt"],
+        shadow=row["shadow"],
+    )
 
 
 def _row(rollout: Rollout) -> dict[str, object]:

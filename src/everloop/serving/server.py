@@ -1,11 +1,10 @@
 """The server of some endpoints: listen, follow what the controller wants, stop without losing an answer or a log row."""
 
 import asyncio
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,20 +14,18 @@ from everloop.models.model import Model
 from everloop.models.saving import load_model
 from everloop.monitoring.inference_log import InferenceLog
 from everloop.monitoring.labels import LabelReceipt, record_labels
-from everloop.records.serving import Label, ServerReport
+from everloop.records.serving import Label
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import find_report, find_traffic, register_server, save_report
+from everloop.rollout.endpoints import register_server
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
+from everloop.serving.follower import Follower
 from everloop.serving.metrics import ServerMetrics
 from everloop.serving.planes import Planes
 from everloop.serving.service import Service
 from everloop.storage.presence import Presence
 from everloop.storage.workspace import Workspace
 
-_logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.1
-_LONGEST_PAUSE = 5.0
 _DRAIN_SECONDS = (
     1.0  # for clients that are between two requests; without open connections the exit does not wait
 )
@@ -165,19 +162,17 @@ class PredictionServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
-        followers = [Follower(self._workspace, service.planes, plane, self.id) for plane in service.planes]
+        follower = Follower(self._workspace, service.planes, self.id)
         self._uvicorn = _Uvicorn(
             config,
             service,
-            followers,
+            follower,
             on_ready=lambda: on_ready(self.url) if on_ready else None,
             request_seconds=self._request_seconds,
         )
         self._uvicorn.should_exit = self._stopped
         try:
-            with ExitStack() as stack:
-                for follower in followers:
-                    stack.enter_context(follower.following())
+            with follower.following():
                 self._uvicorn.run(sockets=[self._socket])
         finally:
             service.close()
@@ -222,68 +217,6 @@ class PredictionServer:
         )
 
 
-class Follower:
-    """Brings one endpoint's data plane to what its row says, and reports which generation is in effect at this server.
-
-    It compares and acts, so a look that was missed costs nothing; a revision that cannot be loaded leaves the old
-    ones in place, is reported, and is tried again ever more slowly. Each endpoint has its own, so that none waits for
-    what another one loads.
-    """
-
-    def __init__(self, workspace: Workspace, planes: Planes, plane: DataPlane, server: str) -> None:
-        self._workspace, self._planes, self._plane, self._server = workspace, planes, plane, server
-        self._stop = threading.Event()
-        self.has_looked = threading.Event()
-        """The first comparison is over, however it went."""
-
-    def follow(self) -> None:
-        """One comparison."""
-        workspace, plane = self._workspace, self._plane
-        with workspace.database.read() as tx:
-            traffic = find_traffic(tx, plane.endpoint)
-            report = find_report(tx, self._server, plane.endpoint)
-        if traffic is not None and traffic.generation != plane.generation:
-            self._planes.apply(traffic)
-        if report is None or report.generation != plane.generation:
-            now = ServerReport(
-                server=self._server,
-                endpoint=plane.endpoint,
-                generation=plane.generation,
-                reported_at=workspace.now(),
-            )
-            with workspace.database.write() as tx:
-                save_report(tx, now)
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Look now, and every 100 ms for the length of the block, in a thread."""
-        thread = threading.Thread(target=self._run, name=f"follower-{self._plane.endpoint}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def _run(self) -> None:
-        pause = self._poll(POLL_SECONDS)
-        self.has_looked.set()
-        while not self._stop.wait(pause):
-            pause = self._poll(pause)
-
-    def _poll(self, pause: float) -> float:
-        """Follow, and say how long to wait before the next time."""
-        try:
-            self.follow()
-        except Exception as error:  # noqa: BLE001 - a server that answers must not die of what it cannot load
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            _logger.error(
-                "endpoint %s cannot follow, again in %.1f s: %s", self._plane.endpoint, pause, error
-            )
-            return pause
-        return POLL_SECONDS
-
-
 class _Uvicorn(uvicorn.Server):
     """Uvicorn with an end that loses nothing, and that counts as success when it was asked for."""
 
@@ -291,19 +224,19 @@ class _Uvicorn(uvicorn.Server):
         self,
         config: uvicorn.Config,
         service: Service,
-        followers: Sequence[Follower],
+        follower: Follower,
         *,
         on_ready: Callable[[], None],
         request_seconds: float,
     ) -> None:
         super().__init__(config)
-        self._service, self._followers = service, followers
+        self._service, self._follower = service, follower
         self._on_ready, self._request_seconds = on_ready, request_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         # Requests are answered from here on: those of a small model do not wait for a large one.
-        while not (self.should_exit or all(follower.has_looked.is_set() for follower in self._followers)):
+        while not (self.should_exit or self._follower.at_rest):
             await asyncio.sleep(0.01)
         if not self.should_exit:
             self._on_ready()
