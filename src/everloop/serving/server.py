@@ -1,4 +1,10 @@
-"""The server of some endpoints: listen, follow what the controller wants, stop without losing an answer or a log row."""
+"""The server of some endpoints: listen, follow what the controller wants, stop without losing an answer or a log row.
+
+It reaches into private parts of uvicorn, which a new release may move. The order of the end and the exit code
+(`_Uvicorn`) are shown by `tests/serving/test_process.py`: without them answers are lost, or a stop that was asked for
+counts as a failure. What a connection may keep, and how long (`_Connection`), is shown by the tests of a head without
+end and of a client that never finishes, in `tests/serving/test_server.py`: without them memory and connections go.
+"""
 
 import asyncio
 import socket
