@@ -144,7 +144,7 @@ def run_server(kind: str, root: Path) -> None:
     """One of the two, in this process; prints its port."""
     workspace = open_workspace(Settings(root=root, module="project"))
     if kind == "everloop":
-        serve(workspace, "late", port=0, on_ready=lambda url: print(url.rpartition(":")[2], flush=True))
+        serve(workspace, ("late",), port=0, on_ready=lambda url: print(url.rpartition(":")[2], flush=True))
         return
     with workspace.database.read() as tx:
         digest = get_version(tx, "late", 1).digest

@@ -602,6 +602,39 @@ def test_a_server_without_a_champion_says_what_is_missing(small: Path) -> None:
     assert (server.returncode, out, err) == (0, "stopped\n", "")
 
 
+def test_one_server_answers_for_all_endpoints_or_for_the_one_that_is_named(
+    small: Path, everloop: Everloop
+) -> None:
+    """Each endpoint is told with the one address, and `status` tells at how many living servers it is in effect."""
+    change(
+        small / "small.py",
+        'endpoint = Endpoint("bought", model="bought")',
+        'both = [Endpoint("north", model="bought"), Endpoint("south", model="bought")]',
+    )
+
+    def status() -> list[tuple[str, int, int]]:
+        said = json.loads(everloop("status", "--json", "-C", small).out)["endpoints"]
+        return [(e["spec"]["endpoint"], e["observed_generation"], len(e["servers"])) for e in said]
+
+    with (
+        process("serve", "--json", "-C", small) as both,
+        process("serve", "south", "--json", "-C", small) as one,
+    ):
+        assert both.stdout is not None and one.stdout is not None
+        north, south = json.loads(both.stdout.readline()), json.loads(both.stdout.readline())
+        alone = json.loads(one.stdout.readline())
+        assert [line["endpoint"] for line in (north, south, alone)] == ["north", "south", "south"]
+        assert north["url"] == south["url"] != alone["url"]
+        assert status() == [("north", 1, 1), ("south", 1, 2)]
+        page = everloop("status", "-C", small).out
+        one.kill()
+        one.wait()
+        assert status() == [("north", 1, 1), ("south", 1, 1)]
+    assert re.search(r"^endpoint +stable +canary +traffic +in effect at$", page, re.M)
+    assert re.search(r"^north .* 1 server$", page, re.M) and re.search(r"^south .* 2 servers$", page, re.M)
+    assert re.search(r"^north .* no server$", everloop("status", "-C", small).out, re.M)
+
+
 # ---- tab completion
 
 

@@ -239,7 +239,7 @@ def test_any_part_may_be_left_out(starter: Path) -> None:
     project = load_declarations(starter)
     assert (len(project.pipelines), project.endpoints, project.monitors, project.triggers) == (1, [], [], [])
     with pytest.raises(NotFound, match="no endpoint"):
-        project.endpoint(None)
+        project.endpoints_to_serve(None)
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones(starter: Path) -> None:

@@ -145,7 +145,7 @@ def test_trouble_is_told_once_and_does_not_end_the_loop(small: Path) -> None:
         assert loop.stop() == 0
         types = loop.types()
     assert "monday.csv" in changed["reason"]
-    assert "server of bought ended with code -9" in fell["reason"]
+    assert "the server ended with code -9" in fell["reason"]
     assert types.count("trouble") == 1
     assert refuses(first)
     assert refuses(second)
@@ -173,7 +173,21 @@ def test_a_port_that_is_taken_ends_it_at_once(small: Path) -> None:
         said = command("up", "-C", small)
     assert said.code == 1
     assert f"cannot listen at 127.0.0.1:{port}" in said.err
-    assert "the server of bought could not start" in said.err
+    assert "the server could not start" in said.err
+
+
+def test_one_server_answers_for_all_endpoints(small: Path) -> None:
+    """Two endpoints are one process more, and one port."""
+    change(
+        small / "small.py",
+        'endpoint = Endpoint("bought", model="bought")',
+        'both = [Endpoint("north", model="bought"), Endpoint("south", model="bought")]',
+    )
+    with up(small) as loop:
+        north, south = (loop.hear("serving", endpoint=name) for name in ("north", "south"))
+        assert north["url"] == south["url"]
+        assert len(children(loop.process.pid)) == 2
+        assert loop.stop() == 0
 
 
 def test_without_an_endpoint_there_is_still_a_loop(small: Path) -> None:

@@ -32,7 +32,7 @@ SIGNATURE = Signature(
     outputs=(Field(name="late", datatype=Datatype.FP64),),
 )
 
-Register = Callable[[int], Model]
+Register = Callable[..., Model]
 Direct = Callable[..., Traffic]
 
 
@@ -73,8 +73,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def register(workspace: Workspace, small_model: Callable[[int], Model]) -> Register:
-    """Registers the model that such a seed makes, and gives it back."""
-    return lambda seed: _register(workspace, small_model(seed), f"run-{seed}")
+    """Registers the model that such a seed makes, as the next version of a name, and gives it back."""
+    return lambda seed, name="late": _register(workspace, small_model(seed), f"run-{seed}", name)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def server(workspace: Workspace, register: Register, direct: Direct) -> Iterator
     """A server on loopback that answers with version 1."""
     register(1)
     direct(1)
-    with serving(workspace, "flights") as running:
+    with serving(workspace, ("flights",)) as running:
         yield running
 
 
@@ -107,12 +107,12 @@ def shared_client(
     workspace = open_workspace(Settings(root=tmp_path_factory.mktemp("shared"), module="project"))
     _register(workspace, small_model(1), "run-1")
     _direct(workspace, 1)
-    with serving(workspace, "flights") as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with serving(workspace, ("flights",)) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
     workspace.close()
 
 
-def _register(workspace: Workspace, model: Model, run_id: str) -> Model:
+def _register(workspace: Workspace, model: Model, run_id: str, name: str = "late") -> Model:
     with workspace.database.write() as tx:
         tx.execute(
             runs.insert().values(
@@ -129,7 +129,7 @@ def _register(workspace: Workspace, model: Model, run_id: str) -> Model:
         register_version(
             tx,
             workspace,
-            model="late",
+            model=name,
             digest=save_model(workspace.blobs, model),
             flavor=model.flavor,
             signature=model.signature,
@@ -148,12 +148,14 @@ def _direct(
     percent: int = 0,
     *,
     shadow: bool = False,
+    endpoint: str = "flights",
+    model: str = "late",
 ) -> Traffic:
     with workspace.database.write() as tx:
-        before = find_traffic(tx, "flights")
+        before = find_traffic(tx, endpoint)
         traffic = Traffic(
-            endpoint="flights",
-            model="late",
+            endpoint=endpoint,
+            model=model,
             generation=1 if before is None else before.generation + 1,
             stable=stable,
             canary=canary,

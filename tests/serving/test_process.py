@@ -23,7 +23,7 @@ from everloop.settings import Settings
 from everloop.storage.workspace import open_workspace
 
 workspace = open_workspace(Settings(root=Path(sys.argv[1]), module="project"))
-serve(workspace, "flights", port=0, on_ready=lambda url: print(url, flush=True))
+serve(workspace, ("flights",), port=0, on_ready=lambda url: print(url, flush=True))
 """
 INSTANCES = {"instances": [{"dep_hour": 17, "temp": None, "carrier": "UA", "holiday": False}]}
 PREDICT = "/v1/models/late:predict"

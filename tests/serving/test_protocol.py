@@ -12,7 +12,7 @@ from everloop.errors import InvalidInput
 from everloop.models.compiled import CompiledSignature
 from everloop.records.models import Datatype, Field, Signature
 from everloop.records.serving import Arm
-from everloop.serving import v1, v2
+from everloop.serving.dialects import v1, v2
 from everloop.serving.errors import TooLarge
 from everloop.serving.labels import read_labels
 from everloop.serving.protocol import MOST_ROWS, InferenceRequest, InferenceResponse

@@ -129,7 +129,6 @@ def counter(workspace: Workspace) -> None:
         "split": 0,
         "salt": "s",
         "shadow": False,
-        "observed": 0,
     }
     with workspace.database.write() as tx:
         tx.execute(insert(endpoints).values(**row))

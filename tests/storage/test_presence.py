@@ -1,9 +1,11 @@
 """Who is alive: one holder for a name, and a dead one's name is free at once."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import text
 
 from everloop.errors import InvalidInput
 from everloop.storage.presence import Presence
@@ -52,6 +54,19 @@ def test_closing_lets_go_of_everything(here: Presence, there: Presence) -> None:
     assert here.enter("b")
     here.close()
     here.close()
+
+
+def test_closing_is_possible_when_what_was_held_is_gone(workspace: Workspace, here: Presence) -> None:
+    """A database that was restarted, or a folder that was emptied, keeps nobody from ending well."""
+    here.enter("a")
+    if workspace.database.is_sqlite:
+        shutil.rmtree(workspace.folder / "present")
+    else:
+        with workspace.database.read() as tx:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            tx.execute(text(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {others}"))
+    here.close()
+    assert here.enter("a")
 
 
 HOLD = """

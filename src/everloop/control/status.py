@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ from everloop.monitoring.watch import MonitorWindow, list_newest_windows
 from everloop.project.loading import load_declarations
 from everloop.records.data import DatasetPin
 from everloop.records.runs import Run
-from everloop.records.serving import Rollout, Traffic
+from everloop.records.serving import Rollout, ServerReport, Traffic
 from everloop.registry.versions import list_model_names
-from everloop.rollout.endpoints import list_endpoints, list_rollouts, observed_generation
+from everloop.rollout.endpoints import list_endpoints, list_reports, list_rollouts, observed_generation
+from everloop.storage.presence import Presence
 from everloop.storage.workspace import Workspace
 
 _LAST = 5
@@ -30,10 +31,12 @@ _LAST = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStatus:
-    """What an endpoint should do, and what its server has put into effect."""
+    """What an endpoint should do, and what its living servers have put into effect."""
 
     spec: Traffic
     observed_generation: int
+    """The lowest of its servers; 0 when it has none."""
+    servers: tuple[ServerReport, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ def get_status(workspace: Workspace) -> Status:
             project=workspace.settings.module,
             time=workspace.now(),
             models=current_aliases(tx, list_model_names(tx)),
-            endpoints=tuple(_endpoints(tx)),
+            endpoints=tuple(_endpoints(tx, workspace)),
             rollouts=tuple(list_rollouts(tx, limit=_LAST)),
             runs=tuple(list_runs(tx, limit=_LAST)),
             datasets=tuple(find_latest(tx, name) for name in list_dataset_names(tx)),
@@ -80,8 +83,10 @@ def find_warnings(start: Path) -> list[str]:
         return []
 
 
-def _endpoints(tx: Connection) -> list[EndpointStatus]:
-    return [
-        EndpointStatus(spec=traffic, observed_generation=observed_generation(tx, traffic.endpoint))
-        for traffic in list_endpoints(tx)
-    ]
+def _endpoints(tx: Connection, workspace: Workspace) -> Iterator[EndpointStatus]:
+    alive = Presence(workspace.database, workspace.folder).present
+    for traffic in list_endpoints(tx):
+        reports = list_reports(tx, traffic.endpoint, alive=alive)
+        yield EndpointStatus(
+            spec=traffic, observed_generation=observed_generation(reports), servers=tuple(reports)
+        )

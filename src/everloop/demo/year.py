@@ -37,8 +37,9 @@ from everloop.project.opening import Project, open_project
 from everloop.records.data import Batch
 from everloop.records.runs import Run, RunState
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import find_traffic, observed_generation
+from everloop.rollout.endpoints import find_traffic, list_reports, observed_generation
 from everloop.storage.codec import dumps
+from everloop.storage.presence import Presence
 
 NEW_YORK = ZoneInfo("America/New_York")
 REQUESTS = 1_200
@@ -239,15 +240,19 @@ class _Play:
         self.stage.show(f"run of {run.pipeline} ({run.trigger}) complete")
 
     def _wait_for_server(self) -> None:
-        """The world waits until the server has put the wanted traffic into effect."""
+        """The world waits until every server that lives has put the wanted traffic into effect."""
         if self.client is None:
             return
-        name = self.here.declarations.endpoint(None).name
+        (endpoint,) = self.here.declarations.endpoints
+        alive = Presence(self.here.workspace.database, self.here.workspace.folder).present
         for _ in range(3_000):
             with self.here.workspace.database.read() as tx:
-                traffic = find_traffic(tx, name)
-                if traffic is not None and observed_generation(tx, name) == traffic.generation:
-                    return
+                traffic, reports = (
+                    find_traffic(tx, endpoint.name),
+                    list_reports(tx, endpoint.name, alive=alive),
+                )
+            if traffic is not None and observed_generation(reports) == traffic.generation:
+                return
             time.sleep(0.01)
         raise EverloopError(
             "the server has not followed within 30 seconds; see server.log.",

@@ -46,17 +46,19 @@ class Declarations:
         """The dataset of this name, or NotFound with the names there are."""
         return _named(self.datasets, name, "dataset")
 
-    def endpoint(self, name: str | None) -> Endpoint:
-        """The endpoint of this name; the only one when no name is given."""
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of this name, or NotFound with the names there are."""
+        return _named(self.endpoints, name, "endpoint")
+
+    def endpoints_to_serve(self, name: str | None) -> Sequence[Endpoint]:
+        """All of them, or the one of this name; NotFound when there is none."""
         if name is not None:
-            return _named(self.endpoints, name, "endpoint")
-        if len(self.endpoints) != 1:
-            names = ", ".join(endpoint.name for endpoint in self.endpoints)
+            return [self.endpoint(name)]
+        if not self.endpoints:
             raise NotFound(
-                f"the project has {len(self.endpoints) or 'no'} endpoint{'s' if names else ''}.",
-                next_step=f"name one of: {names}." if names else 'declare one: Endpoint("name", model=…).',
+                "the project has no endpoint.", next_step='declare one: Endpoint("name", model=…).'
             )
-        return self.endpoints[0]
+        return self.endpoints
 
     def warnings(self) -> list[str]:
         """What is no error and hardly meant: feature views that compute the same under two names, a model that is registered

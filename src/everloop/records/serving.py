@@ -47,13 +47,25 @@ class Traffic:
     endpoint: str
     model: str
     generation: int
-    """Raised by every change; the server reports the generation it has put into effect."""
+    """Raised by every change; each server reports the generation that it has put into effect."""
     stable: int | None
     canary: int | None
     split: TrafficSplit
     salt: str
     shadow: bool = False
     """Score each request with both revisions while a rollout is on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    """What one server has put into effect of one endpoint; it counts as long as the server lives."""
+
+    server: str
+    """The name that it holds while it lives."""
+    endpoint: str
+    generation: int
+    """Of the traffic in effect; 0 before there is one."""
+    reported_at: datetime
 
 
 class Outcome(StrEnum):

@@ -14,9 +14,10 @@ from everloop.rollout.plan import Plan
 
 @dataclass(frozen=True, slots=True, init=False)
 class Endpoint:
-    """What a user declares; the server answers at `/v2/models/<model name>/infer`.
+    """What a user declares; the server answers at `/v2/models/<model name>/infer`, or at `/v2/models/<name>/infer`.
 
-    It is called like its model, unless it is given another name.
+    It is called like its model, unless it is given another name, which it needs where two endpoints have the same model:
+    each is asked by its own then.
 
     >>> late = Endpoint(model=RegisteredModel("late"), rollout=Canary(steps=(10, 50)))
     >>> late.name, late.model, late.rollout.steps

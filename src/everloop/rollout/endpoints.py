@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from everloop.errors import Conflict
 from everloop.records.checks import CheckResult
 from everloop.records.lineage import Edge
-from everloop.records.serving import Rollout, RolloutState, Traffic, TrafficSplit
+from everloop.records.serving import Rollout, RolloutState, ServerReport, Traffic, TrafficSplit
 from everloop.storage.codec import from_json, to_json
 from everloop.storage.database import insert_once
 from everloop.storage.edges import add_edges
-from everloop.storage.schema import endpoints, rollouts
+from everloop.storage.schema import endpoints, rollouts, server_reports
 
 
 def find_traffic(tx: Connection, endpoint: str) -> Traffic | None:
     """What the endpoint's server should do; None before the controller has seen the endpoint."""
     row = tx.execute(select(endpoints).where(endpoints.c.name == endpoint)).mappings().one_or_none()
-    if row is None:
-        return None
-    return Traffic(
-        endpoint=row["name"],
-        model=row["model"],
-        generation=row["generation"],
-        stable=row["stable"],
-        canary=row["canary"],
-        split=TrafficSplit(stable=100).shifted(row["split"]),
-        salt=row["salt"],
-        shadow=row["shadow"],
-    )
+    return None if row is None else _traffic(row)
 
 
 def write_traffic(tx: Connection, traffic: Traffic) -> None:
@@ -47,7 +37,7 @@ def write_traffic(tx: Connection, traffic: Traffic) -> None:
     }
     here = (endpoints.c.name == traffic.endpoint) & (endpoints.c.generation == traffic.generation - 1)
     if traffic.generation == 1:
-        is_written = insert_once(tx, endpoints, {"name": traffic.endpoint, "observed": 0, **values})
+        is_written = insert_once(tx, endpoints, {"name": traffic.endpoint, **values})
     else:
         is_written = tx.execute(update(endpoints).where(here).values(**values)).rowcount > 0
     if not is_written:
@@ -65,21 +55,49 @@ def _edges(traffic: Traffic) -> Iterator[Edge]:
             yield Edge(source=me, target=f"endpoint {traffic.endpoint}", how=how)
 
 
-def report_observed(tx: Connection, endpoint: str, generation: int) -> None:
+def register_server(
+    tx: Connection, server: str, served: Sequence[str], *, alive: Callable[[str], bool], now: datetime
+) -> None:
+    """A server begins, and has put nothing into effect yet; what servers that have died said is forgotten."""
+    servers = tx.execute(select(server_reports.c.server).distinct()).scalars().all()
+    dead = [name for name in servers if not alive(name)]
+    tx.execute(delete(server_reports).where(server_reports.c.server.in_(dead)))
+    for endpoint in served:
+        save_report(tx, ServerReport(server=server, endpoint=endpoint, generation=0, reported_at=now))
+
+
+def save_report(tx: Connection, report: ServerReport) -> None:
     """The server says that this generation is in effect."""
-    tx.execute(update(endpoints).where(endpoints.c.name == endpoint).values(observed=generation))
+    row = {name: getattr(report, name) for name in report.__slots__}
+    if not insert_once(tx, server_reports, row):
+        table = server_reports.c
+        here = (table.server == report.server) & (table.endpoint == report.endpoint)
+        tx.execute(update(server_reports).where(here).values(**row))
 
 
-def observed_generation(tx: Connection, endpoint: str) -> int:
-    """The generation that the server has put into effect; 0 when there was none."""
-    query = select(endpoints.c.observed).where(endpoints.c.name == endpoint)
-    return tx.execute(query).scalar_one_or_none() or 0
+def reported_generations(tx: Connection, server: str) -> dict[str, int]:
+    """What a server has said last of each of its endpoints."""
+    query = select(server_reports.c.endpoint, server_reports.c.generation)
+    return {
+        row.endpoint: row.generation for row in tx.execute(query.where(server_reports.c.server == server))
+    }
+
+
+def list_reports(tx: Connection, endpoint: str, *, alive: Callable[[str], bool]) -> list[ServerReport]:
+    """What each living server has put into effect of an endpoint, in the order in which they began."""
+    query = select(server_reports).where(server_reports.c.endpoint == endpoint)
+    rows = tx.execute(query.order_by(server_reports.c.server)).mappings()
+    return [ServerReport(**row) for row in rows if alive(row["server"])]
+
+
+def observed_generation(reports: Sequence[ServerReport]) -> int:
+    """The generation that every one of these servers has put into effect, or a later one; 0 when there is no server."""
+    return min((report.generation for report in reports), default=0)
 
 
 def list_endpoints(tx: Connection) -> list[Traffic]:
     """Every endpoint that a controller has seen."""
-    names = tx.execute(select(endpoints.c.name).order_by(endpoints.c.name)).scalars().all()
-    return [traffic for name in names if (traffic := find_traffic(tx, name)) is not None]
+    return [_traffic(row) for row in tx.execute(select(endpoints).order_by(endpoints.c.name)).mappings()]
 
 
 def find_running_rollout(tx: Connection, endpoint: str) -> Rollout | None:
@@ -117,6 +135,19 @@ def add_rollout(tx: Connection, rollout: Rollout) -> None:
 def save_rollout(tx: Connection, rollout: Rollout) -> None:
     """Write where a rollout stands."""
     tx.execute(update(rollouts).where(rollouts.c.id == rollout.id).values(**_row(rollout)))
+
+
+def _traffic(row: RowMapping) -> Traffic:
+    return Traffic(
+        endpoint=row["name"],
+        model=row["model"],
+        generation=row["generation"],
+        stable=row["stable"],
+        canary=row["canary"],
+        split=TrafficSplit(stable=100).shifted(row["split"]),
+        salt=row["salt"],
+        shadow=row["shadow"],
+    )
 
 
 def _row(rollout: Rollout) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""The prediction service: one data plane under every wire protocol, and the server process around it."""
+"""The prediction service: one `Infer` under every dialect, a data plane for each endpoint, and the process around them."""

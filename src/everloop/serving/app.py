@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from everloop.serving.service import Handler, Request, Response, Service
-from everloop.serving.wrappers import answering, guarded, limited, measured, routed
+from everloop.serving.wrappers import answering, counted, guarded, limited, routed
 
-WRAPPERS: tuple[Callable[[Service, Handler], Handler], ...] = (measured, answering, routed, guarded, limited)
+WRAPPERS: tuple[Callable[[Service, Handler], Handler], ...] = (counted, answering, routed, guarded, limited)
 """Outermost first. Adding one is a line here and a function in `wrappers`."""
 
 
@@ -35,7 +35,7 @@ class App:
             (b"content-length", b"%d" % len(response.body)),
             *response.headers,
         ]
-        if self._service.draining:
+        if self._service.planes.stopping:
             # Said in the last answer, or the client's next request races with the closing of the connection.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -52,28 +52,23 @@ class LoadedTraffic:
 
     traffic: Traffic
     revisions: Mapping[int, Revision]
-
-    @property
-    def stable(self) -> Revision | None:
-        """The revision that answers unless the canary does; None while the endpoint has no champion."""
-        return None if self.traffic.stable is None else self.revisions[self.traffic.stable]
-
-    @property
-    def canary(self) -> Revision | None:
-        """The revision on trial."""
-        return None if self.traffic.canary is None else self.revisions[self.traffic.canary]
+    stable: Revision | None
+    """The revision that answers unless the canary does; None while the endpoint has no champion."""
+    canary: Revision | None
+    """The revision on trial."""
 
 
 class Answer(NamedTuple):
-    """What to send, how long the model took, and what is left to do once it has been sent."""
+    """What to send, how long the model took, and how the other revision of a rollout would score the request, too."""
 
     response: InferenceResponse
     seconds: float
-    shadow: Callable[[], None] | None
+    shadow: Callable[[], None] | None = None
+    after: tuple[Callable[[], None], ...] = ()
+    """What is left to do once the client has its answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inference:
+class _Inference(NamedTuple):
     """One request on its way: what all of its rows in the log have in common."""
 
     request: InferenceRequest
@@ -83,8 +78,7 @@ class _Inference:
     arrived_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Score:
+class _Score(NamedTuple):
     """What a revision made of a request."""
 
     values: Mapping[str, Sequence[Value]]
@@ -146,22 +140,31 @@ class DataPlane:
             except Exception:
                 if self._loaded is None and revisions:
                     alone = replace(traffic, generation=0, canary=None, split=TrafficSplit(stable=100))
-                    self._loaded = LoadedTraffic(traffic=alone, revisions=revisions)
+                    self._loaded = _in_force(alone, revisions)
                 raise
-        self._loaded = LoadedTraffic(traffic=traffic, revisions=revisions)
+        self._loaded = _in_force(traffic, revisions)
 
-    def check_ready(self) -> None:
-        """Raises NotReady, with the next step, while there is nothing to answer with."""
-        self._ready()
+    @property
+    def model(self) -> str | None:
+        """The name of its model; None before the first `apply`."""
+        return None if self._loaded is None else self._loaded.traffic.model
 
-    def revision(self, model: str, version: int | None = None) -> Revision:
-        """The revision whose signature a request must meet: the one that is named, else the stable one."""
+    @property
+    def versions(self) -> Sequence[int]:
+        """The versions that can be asked for."""
+        return [] if self._loaded is None else sorted(self._loaded.revisions)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a revision to answer with."""
+        return self._loaded is not None and self._loaded.traffic.stable is not None
+
+    def revision(self, version: int | None = None) -> Revision:
+        """The revision whose signature a request must meet: the one that is named, else the stable one.
+
+        Raises NotReady, with the next step, while there is nothing to answer with.
+        """
         loaded = self._ready()
-        if model != loaded.traffic.model:
-            raise NotFound(
-                f"there is no model {shown(model)} here; this endpoint serves {loaded.traffic.model!r}.",
-                next_step="ask for that one.",
-            )
         return self._stable(loaded) if version is None else self._named(loaded, version)
 
     def infer(self, request: InferenceRequest, *, version: int | None = None) -> Answer:
@@ -184,10 +187,7 @@ class DataPlane:
     def _ready(self) -> LoadedTraffic:
         loaded = self._loaded
         if loaded is None or loaded.traffic.stable is None:
-            raise NotReady(
-                f"endpoint {self.endpoint!r} has no model version to answer with yet.",
-                next_step="run the pipeline that registers one and promote it; `everloop status` shows where it is.",
-            )
+            raise not_ready(self.endpoint)
         return loaded
 
     @staticmethod
@@ -314,6 +314,23 @@ class DataPlane:
 
     def _score_shadow(self, inference: _Inference, other: Revision, share: int) -> None:
         self._record(inference, other, Arm.SHADOW, share, self._score(other, inference.request))
+
+
+def not_ready(*endpoints: str) -> NotReady:
+    """What is said of endpoints that cannot answer yet."""
+    named = ", ".join(map(repr, endpoints))
+    return NotReady(
+        f"endpoint {named} has no model version to answer with yet."
+        if len(endpoints) == 1
+        else f"endpoints {named} have no model version to answer with yet.",
+        next_step="run the pipeline that registers one and promote it; `everloop status` shows where it is.",
+    )
+
+
+def _in_force(traffic: Traffic, revisions: Mapping[int, Revision]) -> LoadedTraffic:
+    stable = None if traffic.stable is None else revisions[traffic.stable]
+    canary = None if traffic.canary is None else revisions[traffic.canary]
+    return LoadedTraffic(traffic=traffic, revisions=revisions, stable=stable, canary=canary)
 
 
 def _wanted(outputs: Sequence[Field], names: Sequence[str]) -> Sequence[Field]:

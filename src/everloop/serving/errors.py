@@ -1,12 +1,9 @@
 """What can go wrong with a request, and the HTTP status of each: the one table."""
 
-import logging
-
+import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from everloop.errors import Conflict, EverloopError, InvalidInput, NotFound, NotReady, Refused, Unsupported
-
-_logger = logging.getLogger(__name__)
 
 
 class TooLarge(InvalidInput):
@@ -74,3 +71,12 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, DBAPIError):
         return "the database does not answer. Next: try again later."
     return "the server failed on this request; its log says why."
+
+
+def refuse(error: Exception) -> bytes:
+    """The error shape of KServe's protocols, and of paths that belong to no dialect.
+
+    >>> refuse(InvalidInput("the body is empty.", next_step="send one."))
+    b'{"error":"the body is empty. Next: send one."}'
+    """
+    return msgspec.json.encode({"error": describe_error(error)})

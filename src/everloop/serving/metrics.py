@@ -1,5 +1,6 @@
 """What the server counts, cheap enough for every request, and shown in Prometheus' text format."""
 
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -18,7 +19,7 @@ BOUNDS = (
 
 
 class Histogram:
-    """Counts of durations. It has no lock: only the event loop's thread observes.
+    """Counts of durations, from any thread.
 
     >>> took = Histogram(bounds=(0.1, 1.0))
     >>> took.observe(0.05); took.observe(0.1); took.observe(7.0)
@@ -26,17 +27,20 @@ class Histogram:
     ([('0.1', 2), ('1.0', 2), ('+Inf', 3)], 7.15)
     """
 
-    __slots__ = ("_bounds", "_counts", "sum")
+    __slots__ = ("_bounds", "_counts", "_lock", "sum")
 
     def __init__(self, bounds: Sequence[float] = BOUNDS) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
+        self._lock = threading.Lock()
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self.sum += seconds
+        place = bisect_left(self._bounds, seconds)
+        with self._lock:
+            self._counts[place] += 1
+            self.sum += seconds
 
     @property
     def count(self) -> int:
@@ -60,7 +64,7 @@ class Family:
         """Count one duration under these label values, which must come from a set that clients cannot grow."""
         child = self._children.get(labels)
         if child is None:
-            child = self._children[labels] = Histogram()
+            child = self._children.setdefault(labels, Histogram())
         child.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from everloop.clock import parse_time
-from everloop.errors import InvalidInput, shown
+from everloop.errors import InvalidInput, NotFound, shown
 from everloop.models.compiled import Columns, CompiledSignature
 from everloop.records.models import Field
 from everloop.records.serving import Arm, Value
@@ -121,6 +121,18 @@ def checked_rows(rows: int) -> int:
             next_step="share its rows out among them.",
         )
     return rows
+
+
+def version_number(sent: str | None) -> int | None:
+    """The version that a path names; raises NotFound for what can be none."""
+    if sent is None:
+        return None
+    if not (sent.isascii() and sent.isdigit() and len(sent) <= 9):
+        raise NotFound(
+            f"there is no version {shown(sent)}; versions are numbers.",
+            next_step="ask for a number, or for no version.",
+        )
+    return int(sent)
 
 
 def event_time(sent: Parameter, where: str) -> datetime:

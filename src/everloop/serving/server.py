@@ -1,12 +1,16 @@
-"""The server of one endpoint: listen, follow what the controller wants, stop without losing an answer or a log row."""
+"""The server of some endpoints: listen, follow what the controller wants, stop without losing an answer or a log row.
+
+It reaches into private parts of uvicorn, which a new release may move. The order of the end and the exit code
+(`_Uvicorn`) are shown by `tests/serving/test_process.py`: without them answers are lost, or a stop that was asked for
+counts as a failure. What a connection may keep, and how long (`_Connection`), is shown by the tests of a head without
+end and of a client that never finishes, in `tests/serving/test_server.py`: without them memory and connections go.
+"""
 
 import asyncio
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,16 +22,16 @@ from everloop.monitoring.inference_log import InferenceLog
 from everloop.monitoring.labels import LabelReceipt, record_labels
 from everloop.records.serving import Label
 from everloop.registry.versions import get_version
-from everloop.rollout.endpoints import find_traffic, observed_generation, report_observed
+from everloop.rollout.endpoints import register_server
 from everloop.serving.app import App
 from everloop.serving.dataplane import DataPlane
+from everloop.serving.follower import Follower
 from everloop.serving.metrics import ServerMetrics
+from everloop.serving.planes import Planes
 from everloop.serving.service import Service
+from everloop.storage.presence import Presence
 from everloop.storage.workspace import Workspace
 
-_logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.1
-_LONGEST_PAUSE = 5.0
 _DRAIN_SECONDS = (
     1.0  # for clients that are between two requests; without open connections the exit does not wait
 )
@@ -38,32 +42,33 @@ _MOST_HEAD = 64 * 1024
 
 def serve(
     workspace: Workspace,
-    endpoint: str,
+    endpoints: tuple[str, ...],
     host: str = "127.0.0.1",
     port: int = 8080,
     *,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Answer requests for an endpoint until SIGTERM or SIGINT, then finish what was begun and return.
+    """Answer requests for these endpoints until SIGTERM or SIGINT, then finish what was begun and return.
 
-    Port 0 takes a free one; `on_ready` is called with the address as soon as connections are taken. An endpoint
-    that has no champion yet is served too: the server is live, not ready, and says what to do.
+    Port 0 takes a free one; `on_ready` is called with the address when connections are taken and what each endpoint
+    needs was loaded, or could not be. An endpoint that has no champion yet is served too: the server is live, not
+    ready, and says what to do.
     Raises Conflict when the port is taken, NotReady when predictions could not be written at the end.
     """
-    PredictionServer(workspace, endpoint, host, port).run(on_ready=on_ready)
+    PredictionServer(workspace, endpoints, host, port).run(on_ready=on_ready)
 
 
 @contextmanager
 def serving(
     workspace: Workspace,
-    endpoint: str,
+    endpoints: tuple[str, ...],
     host: str = "127.0.0.1",
     port: int = 0,
     *,
     request_seconds: float = 30.0,
 ) -> Iterator["PredictionServer"]:
     """The same in a thread of this process, for the length of a block."""
-    server = PredictionServer(workspace, endpoint, host, port, request_seconds=request_seconds)
+    server = PredictionServer(workspace, endpoints, host, port, request_seconds=request_seconds)
     up = threading.Event()
     failed: list[BaseException] = []
 
@@ -89,7 +94,7 @@ def serving(
 
 
 class PredictionServer:
-    """One endpoint's server in one process; it holds its port from the moment it is made.
+    """The server of some endpoints in one process; it holds its port from the moment it is made.
 
     A request that has not arrived in full after `request_seconds` loses its connection.
     """
@@ -97,7 +102,7 @@ class PredictionServer:
     def __init__(
         self,
         workspace: Workspace,
-        endpoint: str,
+        endpoints: tuple[str, ...],
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -108,8 +113,10 @@ class PredictionServer:
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self.url = f"http://{shown}:{bound[1]}"
         """Where it listens."""
+        self.id = workspace.new_id()
+        """The name that it holds as long as it lives, and reports under."""
         self.metrics = ServerMetrics()
-        self._workspace, self._endpoint, self._request_seconds = workspace, endpoint, request_seconds
+        self._workspace, self._endpoints, self._request_seconds = workspace, endpoints, request_seconds
         self._uvicorn: _Uvicorn | None = None
         self._stopped = False
 
@@ -117,17 +124,13 @@ class PredictionServer:
         """Serve until `stop`, or until SIGTERM or SIGINT when this is the main thread."""
         log = InferenceLog(self._workspace.database)
         try:
-            plane = self._plane(log)
-            follower = Follower(self._workspace, plane)
+            planes = Planes([self._plane(endpoint, log) for endpoint in self._endpoints])
             service = Service(
-                plane,
-                record=self._recorder(log),
-                metrics=self.metrics,
-                now=self._workspace.now,
-                release=_release(),
+                planes, record=self._recorder(log), metrics=self.metrics, now=self._workspace.now
             )
-            self._show(log, plane)
-            self._serve(service, follower, on_ready)
+            self._show(log, planes)
+            with self._present():
+                self._serve(service, on_ready)
         finally:
             self._socket.close()
             log.close()
@@ -138,7 +141,20 @@ class PredictionServer:
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
 
-    def _serve(self, service: Service, follower: "Follower", on_ready: Callable[[str], None] | None) -> None:
+    @contextmanager
+    def _present(self) -> Iterator[None]:
+        """Be known as alive for the length of a block, by a name and a row for each endpoint."""
+        workspace = self._workspace
+        presence = Presence(workspace.database, workspace.folder)
+        presence.enter(self.id)
+        try:
+            with workspace.database.write() as tx:
+                register_server(tx, self.id, self._endpoints, alive=presence.present, now=workspace.now())
+            yield
+        finally:
+            presence.close()
+
+    def _serve(self, service: Service, on_ready: Callable[[str], None] | None) -> None:
         config = uvicorn.Config(
             App(service),
             http=_Connection,
@@ -152,9 +168,11 @@ class PredictionServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
+        follower = Follower(self._workspace, service.planes, self.id)
         self._uvicorn = _Uvicorn(
             config,
             service,
+            follower,
             on_ready=lambda: on_ready(self.url) if on_ready else None,
             request_seconds=self._request_seconds,
         )
@@ -165,7 +183,7 @@ class PredictionServer:
         finally:
             service.close()
 
-    def _plane(self, log: InferenceLog) -> DataPlane:
+    def _plane(self, endpoint: str, log: InferenceLog) -> DataPlane:
         workspace = self._workspace
 
         def load(model: str, version: int) -> Model:
@@ -173,7 +191,7 @@ class PredictionServer:
                 kept = get_version(tx, model, version)
             return load_model(workspace.blobs, kept.digest, trust=workspace.settings.trust)
 
-        return DataPlane(self._endpoint, load=load, log=log, now=workspace.now, new_id=workspace.new_id)
+        return DataPlane(endpoint, load=load, log=log, now=workspace.now, new_id=workspace.new_id)
 
     def _recorder(self, log: InferenceLog) -> Callable[[Sequence[Label]], LabelReceipt]:
         workspace = self._workspace
@@ -185,7 +203,7 @@ class PredictionServer:
 
         return record
 
-    def _show(self, log: InferenceLog, plane: DataPlane) -> None:
+    def _show(self, log: InferenceLog, planes: Planes) -> None:
         metrics = self.metrics
         metrics.counter(
             "everloop_inference_log_dropped",
@@ -200,62 +218,9 @@ class PredictionServer:
         metrics.gauge(
             "everloop_endpoint_generation",
             "Generation of the traffic in effect.",
-            lambda: {(self._endpoint,): float(plane.generation)},
+            lambda: {(plane.endpoint,): float(plane.generation) for plane in planes},
             labels=("endpoint",),
         )
-
-
-class Follower:
-    """Brings the data plane to what the endpoint's row says, and reports which generation is in effect.
-
-    It compares and acts, so a look that was missed costs nothing; a revision that cannot be loaded leaves the old
-    ones in place, is reported, and is tried again ever more slowly.
-    """
-
-    def __init__(self, workspace: Workspace, plane: DataPlane) -> None:
-        self._database, self._plane = workspace.database, plane
-        self._stop = threading.Event()
-
-    def follow(self) -> None:
-        """One comparison."""
-        endpoint = self._plane.endpoint
-        with self._database.read() as tx:
-            traffic, observed = find_traffic(tx, endpoint), observed_generation(tx, endpoint)
-        if traffic is None:
-            return
-        if traffic.generation != self._plane.generation:
-            self._plane.apply(traffic)
-        if observed != traffic.generation:
-            with self._database.write() as tx:
-                report_observed(tx, endpoint, traffic.generation)
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Look now, and in a thread every 100 ms for the length of the block."""
-        pause = self._poll(POLL_SECONDS)
-        thread = threading.Thread(target=self._run, args=(pause,), name="follower", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def _run(self, pause: float) -> None:
-        while not self._stop.wait(pause):
-            pause = self._poll(pause)
-
-    def _poll(self, pause: float) -> float:
-        """Follow, and say how long to wait before the next time."""
-        try:
-            self.follow()
-        except Exception as error:  # noqa: BLE001 - a server that answers must not die of what it cannot load
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            _logger.error(
-                "endpoint %s cannot follow, again in %.1f s: %s", self._plane.endpoint, pause, error
-            )
-            return pause
-        return POLL_SECONDS
 
 
 class _Uvicorn(uvicorn.Server):
@@ -265,16 +230,22 @@ class _Uvicorn(uvicorn.Server):
         self,
         config: uvicorn.Config,
         service: Service,
+        follower: Follower,
         *,
         on_ready: Callable[[], None],
         request_seconds: float,
     ) -> None:
         super().__init__(config)
-        self._service, self._on_ready, self._request_seconds = service, on_ready, request_seconds
+        self._service, self._follower = service, follower
+        self._on_ready, self._request_seconds = on_ready, request_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_ready()
+        # Requests are answered from here on: those of a small model do not wait for a large one.
+        while not (self.should_exit or self._follower.at_rest):
+            await asyncio.sleep(0.01)
+        if not self.should_exit:
+            self._on_ready()
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # it ticks ten times a second
@@ -289,7 +260,7 @@ class _Uvicorn(uvicorn.Server):
         # ones closed: a client whose next request is already on its way gets its answer.
         for server in self.servers:
             server.close()
-        self._service.draining = True
+        self._service.planes.stopping = True
         loop = asyncio.get_running_loop()
         patience = loop.time() + _DRAIN_SECONDS
         while self.server_state.connections and loop.time() < patience:
@@ -369,10 +340,3 @@ def _listen(host: str, port: int) -> socket.socket:
             next_step="stop the program that does, or choose another port (0 takes a free one).",
         ) from None
     return listener
-
-
-def _release() -> str:
-    try:
-        return version("everloop")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0"

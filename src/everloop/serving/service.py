@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from everloop.clock import Clock
-from everloop.errors import NotReady
 from everloop.monitoring.labels import LabelReceipt
 from everloop.records.serving import Label
-from everloop.serving.dataplane import DataPlane
+from everloop.serving.dialects import DIALECTS
+from everloop.serving.dialects.dialect import Dialect
 from everloop.serving.errors import Overloaded
+from everloop.serving.infer import InferContext, compose_infer
 from everloop.serving.metrics import ServerMetrics
+from everloop.serving.planes import Planes
 
 T = TypeVar("T")
 JSON = b"application/json"
@@ -39,10 +41,8 @@ class Request:
         "method",
         "params",
         "path",
-        "protocol",
         "receive",
         "route",
-        "version",
     )
 
     def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
@@ -55,10 +55,6 @@ class Request:
         self.body = b""
         self.held = 0
         """Bytes of the body that have arrived."""
-        self.protocol = ""
-        """The inference protocol, once it is known that this is an inference."""
-        self.version = ""
-        """The version that answered."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -71,6 +67,8 @@ class Route:
     method: str
     template: str
     handle: Callable[["Service", Request], Awaitable[Response]]
+    dialect: Dialect | None = None
+    """Whose path it is; errors are told in its shape."""
 
 
 class BackgroundThread:
@@ -96,37 +94,27 @@ class BackgroundThread:
 
 
 class Service:
-    """The service behind all routes: the data plane, where labels go, and what is known about the load.
+    """The service behind all routes: what is served, where labels go, and what is known about the load.
 
-    `record` keeps labels and says what became of them; it is called in a thread. `draining` makes every further
-    answer the last of its connection.
+    `record` keeps labels and says what became of them; it is called in a thread.
     """
 
     def __init__(
         self,
-        plane: DataPlane,
+        planes: Planes,
         *,
         record: Callable[[Sequence[Label]], LabelReceipt],
         metrics: ServerMetrics,
         now: Clock,
-        release: str = "",
+        dialects: Sequence[Dialect] = DIALECTS,
     ) -> None:
-        self.plane, self.record, self.metrics, self.now, self.release = plane, record, metrics, now, release
-        self.draining = False
+        self.planes, self.record, self.metrics, self.now = planes, record, metrics, now
+        self.dialects = dialects
+        self.infer = compose_infer(InferContext(planes, metrics))
         self.held = 0
         """Bytes of all bodies that are in the house."""
         self.background = BackgroundThread("large-requests", most=64)
         self.labelling = BackgroundThread("labels", most=64)
-
-    def why_not_ready(self) -> str | None:
-        """What keeps it from answering, with the next step; None when it can."""
-        if self.draining:
-            return "the server is stopping."
-        try:
-            self.plane.check_ready()
-        except NotReady as error:
-            return str(error)
-        return None
 
     def close(self) -> None:
         """Let the threads end."""

@@ -4,8 +4,6 @@ import logging
 import time
 from collections.abc import Mapping
 
-import msgspec
-
 from everloop.errors import EverloopError, Refused, shown
 from everloop.serving.errors import (
     MethodNotAllowed,
@@ -13,14 +11,13 @@ from everloop.serving.errors import (
     TooLarge,
     TooSlow,
     UnsupportedContent,
-    describe_error,
+    refuse,
     status_of,
 )
-from everloop.serving.routes import find_route
+from everloop.serving.routes import Router
 from everloop.serving.service import Handler, Request, Response, Service
 
 _logger = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 
 MOST_BYTES = 4 * 1024 * 1024
 """One body."""
@@ -28,28 +25,22 @@ MOST_HELD = 256 * 1024 * 1024
 """All bodies that are in the house at one moment."""
 
 
-def measured(service: Service, call: Handler) -> Handler:
+def counted(service: Service, call: Handler) -> Handler:
     """Count and time every request, by names that clients cannot make up."""
 
     async def handle(request: Request) -> Response:
         started = time.perf_counter()
         response = await call(request)
-        seconds = time.perf_counter() - started
         route = request.route
         known = ("other", "unknown") if route is None else (route.method, route.template)
-        status = str(response.status)
-        service.metrics.http.observe((*known, status), seconds)
-        if request.protocol:
-            loaded = service.plane.loaded
-            model = "" if loaded is None else loaded.traffic.model
-            service.metrics.inference.observe((model, request.version, request.protocol, status), seconds)
+        service.metrics.http.observe((*known, str(response.status)), time.perf_counter() - started)
         return response
 
     return handle
 
 
 def answering(_service: Service, call: Handler) -> Handler:
-    """Turn errors into the protocols' error shape."""
+    """Turn errors into answers, in the shape of the dialect whose path was asked."""
 
     async def handle(request: Request) -> Response:
         try:
@@ -58,18 +49,19 @@ def answering(_service: Service, call: Handler) -> Handler:
             status = status_of(error)
             if not isinstance(error, EverloopError):
                 _logger.error("%s %s failed", request.method, shown(request.path), exc_info=error)
-            return Response(
-                status, _encode({"error": describe_error(error)}), headers=_headers_of(error, status)
-            )
+            dialect = None if request.route is None else request.route.dialect
+            told = refuse(error) if dialect is None else dialect.refuse(error)
+            return Response(status, told, headers=_headers_of(error, status))
 
     return handle
 
 
-def routed(_service: Service, call: Handler) -> Handler:
+def routed(service: Service, call: Handler) -> Handler:
     """Find the route, or say which paths and methods there are."""
+    router = Router(service.dialects)
 
     async def handle(request: Request) -> Response:
-        request.route, request.params = find_route(request.method, request.path)
+        request.route, request.params = router.find(request.method, request.path)
         return await call(request)
 
     return handle

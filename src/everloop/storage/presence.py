@@ -7,10 +7,12 @@ nobody takes over its run. `tests/storage/test_presence.py` kills the holder.
 import hashlib
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from everloop.errors import InvalidInput
 from everloop.storage.database import Database
@@ -144,7 +146,8 @@ class _Session:
             session, self._session = self._session, None
             self._held.clear()
             if session is not None:
-                with session:
+                # When the database was restarted meanwhile, the locks ended with the session that held them.
+                with session, suppress(OperationalError):
                     session.execute(text("SELECT pg_advisory_unlock_all()"))
 
     def _opened(self) -> Connection:

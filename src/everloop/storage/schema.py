@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every schema this code knows, oldest first; the last one is what it works with."""
 
 
@@ -366,7 +366,16 @@ endpoints = Table(
     Column("split", Integer, nullable=False),
     Column("salt", String(300), nullable=False),
     Column("shadow", Boolean, nullable=False),
-    Column("observed", Integer, nullable=False, default=0),
+    info={"room": "rollout"},
+)
+
+server_reports = Table(
+    "server_reports",
+    tables,
+    Column("server", String(36), primary_key=True),
+    Column("endpoint", String(100), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("reported_at", UtcTime, nullable=False),
     info={"room": "rollout"},
 )
 

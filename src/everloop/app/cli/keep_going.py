@@ -1,4 +1,4 @@
-"""Keep it going: the whole loop, one server, one worker, each until it is stopped."""
+"""Keep it going: the whole loop, a server, a worker, each until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADING = "Keep it going"
 
 @command(HEADING, "everloop up", talks=True)
 def up(project: Path, printer: Printer) -> None:
-    """Controller, worker and servers together, until stopped.
+    """Controller, worker and server together, until stopped.
 
     The whole loop of this project. With --json each line is an object: an event of the ledger, or what has come up.
     """
@@ -44,7 +44,11 @@ def serve(
     project: Path,
     printer: Printer,
 ) -> None:
-    """Answer requests for an endpoint until stopped."""
+    """Answer requests for all endpoints, or for one, until stopped.
+
+    All of them on one port, each asked by its model's name, or by its own where two serve the same model. /readyz is
+    ready when every one can answer; /v2/models/NAME/ready speaks of one.
+    """
     from everloop.app.processes.serve import run_server
 
     run_server(project, endpoint, host, port, printer, with_parent=with_parent)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from everloop.app.output import echo, moment, print_table, shortened
+from everloop.app.output import counted, echo, moment, print_table, shortened
 from everloop.app.pages.data import print_datasets
 from everloop.app.pages.models import print_models
 from everloop.app.pages.runs import print_runs
 from everloop.control.data import DatasetSummary
 from everloop.control.models import ModelsReport
-from everloop.control.status import Status
+from everloop.control.status import EndpointStatus, Status
 
 
 def print_status(
@@ -34,11 +34,23 @@ def _print_windows(status: Status) -> None:
 
 def _print_endpoints(status: Status) -> None:
     rows = []
-    for traffic in (endpoint.spec for endpoint in status.endpoints):
+    for endpoint in status.endpoints:
+        traffic = endpoint.spec
         shares = f"{traffic.split.stable} / {traffic.split.canary} %" if traffic.canary else "100 %"
         stable, canary = (
             None if version is None else f"{traffic.model}@{version}"
             for version in (traffic.stable, traffic.canary)
         )
-        rows.append((traffic.endpoint, stable, canary, shares))
-    print_table("endpoints", ("endpoint", "stable", "canary", "traffic"), rows)
+        rows.append((traffic.endpoint, stable, canary, shares, _in_effect(endpoint)))
+    print_table("endpoints", ("endpoint", "stable", "canary", "traffic", "in effect at"), rows)
+
+
+def _in_effect(endpoint: EndpointStatus) -> str:
+    following = [server.generation == endpoint.spec.generation for server in endpoint.servers]
+    if not following:
+        return "no server"
+    return (
+        counted(following, "server")
+        if all(following)
+        else f"{sum(following)} of {counted(following, 'server')}"
+    )

@@ -1,7 +1,8 @@
-"""`everloop serve`: answer requests for one endpoint until stopped."""
+"""`everloop serve`: answer requests for all endpoints, or for one, until stopped."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from everloop.app.output import Printer, Reply, echo
@@ -18,20 +19,23 @@ from everloop.serving.server import serve
 def run_server(
     start: Path, name: str | None, host: str | None, port: int | None, printer: Printer, *, with_parent: bool
 ) -> None:
-    """Serve one endpoint until stopped; follows the traffic that the controller asks for."""
+    """Serve every endpoint, or the one of this name, until stopped; follows the traffic that the controller asks for."""
     if with_parent:
         stop_with_parent()
     with open_project(start) as project:
-        endpoint = project.declarations.endpoint(name)
-        settle(project.workspace, endpoint)
+        endpoints = project.declarations.endpoints_to_serve(name)
+        for endpoint in endpoints:
+            settle(project.workspace, endpoint)
         settings = project.settings.serving
         chosen = settings.port if port is None else port
 
         def ready(url: str) -> None:
-            record = {"type": "serving", "endpoint": endpoint.name, "url": url}
-            printer.print(Reply(record, lambda: _print_ready(project, endpoint, url)))
+            for endpoint in endpoints:
+                record = {"type": "serving", "endpoint": endpoint.name, "url": url}
+                printer.print(Reply(record, partial(_print_ready, project, endpoint, url)))
 
-        serve(project.workspace, endpoint.name, host or settings.host, chosen, on_ready=ready)
+        names = tuple(endpoint.name for endpoint in endpoints)
+        serve(project.workspace, names, host or settings.host, chosen, on_ready=ready)
     printer.show(lambda: echo("stopped"))
 
 

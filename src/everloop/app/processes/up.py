@@ -1,4 +1,4 @@
-"""`everloop up`: a controller that looks again and again, and beside it a worker and the servers as processes."""
+"""`everloop up`: a controller that looks again and again, and beside it a worker and a server as processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from everloop.storage.presence import Presence
 from everloop.storage.workspace import Workspace
 
 CONTROLLER = "controller"
-WORKER = "worker"
+WORKER, SERVER = "worker", "server"
+_COMMANDS = {WORKER: "worker", SERVER: "serve"}
 _QUIET = {
     EventType.STEP_COMPLETED,
     EventType.RUN_REQUESTED,
@@ -37,7 +38,7 @@ def run_up(start: Path, printer: Printer) -> None:
     """The whole loop until stopped; a second one in the same workspace is refused."""
     mail: Mail = queue.SimpleQueue()
     with stopping(on_stop=lambda: mail.put(None)) as stop, open_project(start) as project, _alone(project):
-        children = [_worker(project, mail), *_servers(project, mail)]
+        children = _children(project, mail)
         up = _Up(
             workspace=project.workspace,
             controller=project.controller(),
@@ -67,29 +68,11 @@ def _alone(project: Project) -> Iterator[None]:
         presence.close()
 
 
-def _worker(project: Project, mail: Mail) -> Child:
-    command = ["worker", "--project", str(project.settings.root)]
-    return Child(name=WORKER, command=command, mail=mail)
-
-
-def _servers(project: Project, mail: Mail) -> list[Child]:
-    """One for each endpoint, at the port of everloop.toml and the ones after it."""
-    settings, root = project.settings.serving, str(project.settings.root)
-    return [
-        Child(
-            name=f"server of {endpoint.name}",
-            command=[
-                "serve",
-                endpoint.name,
-                "--port",
-                str(settings.port and settings.port + place),
-                "-C",
-                root,
-            ],
-            mail=mail,
-        )
-        for place, endpoint in enumerate(project.declarations.endpoints)
-    ]
+def _children(project: Project, mail: Mail) -> list[Child]:
+    """A worker, and one server for all endpoints, if there are any."""
+    wanted = [WORKER, SERVER] if project.declarations.endpoints else [WORKER]
+    root = str(project.settings.root)
+    return [Child(name=name, command=[_COMMANDS[name], "--project", root], mail=mail) for name in wanted]
 
 
 def _last_event(workspace: Workspace) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 import msgspec
@@ -11,6 +12,10 @@ from everloop.errors import InvalidInput, shown
 from everloop.models.compiled import CompiledSignature
 from everloop.records.models import Field
 from everloop.records.serving import Scalar, Value
+from everloop.serving.dialects.dialect import Dialect
+from everloop.serving.errors import refuse
+from everloop.serving.looks import list_models, live, model_ready, ready
+from everloop.serving.planes import Planes
 from everloop.serving.protocol import (
     InferenceRequest,
     InferenceResponse,
@@ -18,6 +23,7 @@ from everloop.serving.protocol import (
     checked_id,
     checked_rows,
     decode,
+    version_number,
 )
 
 Parameters: TypeAlias = dict[str, Parameter] | None
@@ -119,7 +125,7 @@ def _flat(values: Sequence[Value], depth: int) -> Sequence[Value]:
     return values
 
 
-def metadata(model: str, versions: Sequence[int], signature: CompiledSignature) -> bytes:
+def _metadata(model: str, versions: Sequence[int], signature: CompiledSignature) -> bytes:
     """What a model takes and gives, in the protocol's words."""
     described = {
         "name": model,
@@ -190,11 +196,11 @@ def _why_no_data(tensor: _Tensor) -> str:
 
 
 def _check_outputs(sent: _Request, signature: CompiledSignature) -> None:
-    wanted = sent.outputs or []
-    signature.check_outputs(output.name for output in wanted)
-    asked = [(sent.parameters or {}).get("binary_data_output", False)]
-    asked += [(output.parameters or {}).get("binary_data", False) for output in wanted]
-    if any(asked):
+    wanted = sent.outputs or ()
+    if wanted:
+        signature.check_outputs(output.name for output in wanted)
+    binary = sent.parameters and sent.parameters.get("binary_data_output")
+    if binary or any((output.parameters or {}).get("binary_data") for output in wanted):
         raise InvalidInput(
             "outputs are asked for in binary; only JSON is supported, so ask with binary_data=False.",
             next_step="leave `binary_data` out, or set it to false.",
@@ -204,3 +210,41 @@ def _check_outputs(sent: _Request, signature: CompiledSignature) -> None:
             "output parameter 'classification' is not supported; take the scores as they are.",
             next_step="leave it out.",
         )
+
+
+def _describe_server(_planes: Planes, _path: Mapping[str, str]) -> tuple[int, bytes]:
+    return 200, _encode({"name": "everloop", "version": _release(), "extensions": []})
+
+
+def _describe_model(planes: Planes, path: Mapping[str, str]) -> tuple[int, bytes]:
+    plane = planes.get(path["model"])
+    revision = plane.revision(version_number(path.get("version")))
+    return 200, _metadata(path["model"], plane.versions, revision.signature)
+
+
+def _release() -> str:
+    try:
+        return version("everloop")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0"
+
+
+V2 = Dialect(
+    name="v2",
+    routes={
+        "/v2": _describe_server,
+        "/v2/": _describe_server,
+        "/v2/health/live": live,
+        "/v2/health/ready": ready,
+        "/v2/models": list_models,
+        "/v2/models/{model}": _describe_model,
+        "/v2/models/{model}/ready": model_ready,
+        "/v2/models/{model}/infer": None,
+        "/v2/models/{model}/versions/{version}": _describe_model,
+        "/v2/models/{model}/versions/{version}/ready": model_ready,
+        "/v2/models/{model}/versions/{version}/infer": None,
+    },
+    read=read,
+    write=write,
+    refuse=refuse,
+)

@@ -9,6 +9,9 @@ import msgspec
 from everloop.errors import InvalidInput, shown
 from everloop.models.compiled import CompiledSignature
 from everloop.records.serving import Scalar, Value
+from everloop.serving.dialects.dialect import Dialect
+from everloop.serving.errors import refuse
+from everloop.serving.looks import list_models, model_ready
 from everloop.serving.protocol import (
     InferenceRequest,
     InferenceResponse,
@@ -74,3 +77,17 @@ def _predictions(response: InferenceResponse) -> Sequence[Value | dict[str, Valu
         return columns[0]
     names = [field.name for field in response.outputs]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+V1 = Dialect(
+    name="v1",
+    routes={
+        "/v1/models": list_models,
+        "/v1/models/{model}": model_ready,
+        "/v1/models/{model}:predict": None,
+        "/v1/models/{model}/versions/{version}:predict": None,
+    },
+    read=read,
+    write=write,
+    refuse=refuse,
+)
