@@ -32,7 +32,7 @@ class Inputs:
     run: Run
     refs: dict[tuple[str, str], ArtifactRef] = field(default_factory=dict)
     """Every output so far, by node and name."""
-    tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict)
+    made: dict[tuple[str, str], object] = field(default_factory=dict)
     """Outputs that need not be read again."""
     datasets: dict[str, pa.Table] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Inputs:
         """Let go of tables that no later node reads."""
         later = list(ahead)
         parts = {(part.node, part.field) for node in later for part in node.parts().values()}
-        self.tables = {key: table for key, table in self.tables.items() if key in parts}
+        self.made = {key: value for key, value in self.made.items() if key in parts}
         names = {name for node in later for source in node.inputs.values() for name in datasets_of(source)}
         self.datasets = {name: table for name, table in self.datasets.items() if name in names}
 
@@ -114,8 +114,8 @@ class Inputs:
         return ["dataset", versions]
 
     def _output(self, part: Output) -> object:
-        table = self.tables.get((part.node, part.field))
-        return self.artifacts.load(self.ref(part), part.hint) if table is None else table
+        made = self.made.get((part.node, part.field))
+        return self.artifacts.load(self.ref(part), part.hint) if made is None else made
 
     def _dataset(self, name: str) -> DatasetPin:
         return next(pin for pin in self.run.datasets if pin.dataset == name)

@@ -126,7 +126,7 @@ class Scheduler:
         saved = [
             self.inputs.artifacts.save(name, value, hints[name]) for name, value in result.outputs.items()
         ]
-        self.inputs.tables |= {(step.step, ref.name): table for ref, table in saved if table is not None}
+        self.inputs.made |= {(step.step, ref.name): value for ref, value in saved if value is not None}
         return replace(step, outputs=tuple(ref for ref, _ in saved), metrics=collect_metrics(result.outputs))
 
     def _end(self, step: StepRun, result: Result, started: float) -> StepRun:
