@@ -28,7 +28,7 @@ def _write(table: pa.Table, blob: BlobWriter, slot: Slot) -> None:
 
 
 def _read(file: io.BufferedReader, _slot: Slot) -> object:
-    return pq.read_table(file)
+    return pq.read_table(file, pre_buffer=False)  # it would hold the whole file beside the table
 
 
 def _comes_back(table: pa.Table) -> bool:
