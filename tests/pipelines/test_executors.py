@@ -45,9 +45,9 @@ with open_project(Path(sys.argv[1])) as project:
 
 
 @contextmanager
-def working(project: Project) -> Iterator[subprocess.Popen[str]]:
+def working(project: Project, *command: str) -> Iterator[subprocess.Popen[str]]:
     """A real worker that takes one run; whatever its steps print can be read from it."""
-    command = [sys.executable, "-c", WORKER, str(project.root)]
+    command = (sys.executable, *(command or ("-c", WORKER, str(project.root))))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -141,6 +141,24 @@ def test_ctrl_c_at_the_worker_cuts_a_step_short(project: Project, executor: str)
     step = project.steps(run)["work"]
     assert (step.state, step.error) == (RunState.ABORT, "interrupted by hand")
     assert project.calls() == ["work", "tidied"]
+
+
+def test_a_worker_that_is_asked_to_stop_leaves_the_step_to_the_next(project: Project, executor: str) -> None:
+    """SIGTERM ends everything at once and nothing on the record, as a kill does; the next worker goes on."""
+    project = project.using(executor)
+    project.write(HELD)
+    asked = project.ask()
+    command = ("-m", "everloop", "worker", "--once", "--project", str(project.root))
+    with working(project, *command) as worker:
+        while not said(worker).isdecimal():
+            assert worker.poll() is None
+        worker.terminate()
+        assert gone(worker)
+    assert project.look_up(asked).state is RunState.RUNNING
+    with working(project) as following:
+        assert gone(following)
+    assert project.look_up(asked).state is RunState.COMPLETE
+    assert project.calls() == ["work", "tidied", "work"]
 
 
 FAILING = """

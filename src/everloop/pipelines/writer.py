@@ -84,7 +84,7 @@ class Writer:
     def _next(self) -> Node | None:
         is_full = len(self.begun) >= self.executor.places
         for node in ready(self.nodes, self.done):
-            if node.name not in self.begun and not (is_full and KINDS[type(node)].ordered):
+            if node.name not in self.begun and not (is_full and KINDS[type(node)].by_order):
                 return node
         return None
 
@@ -141,7 +141,7 @@ class Writer:
             steps.begin_step(tx, self.inputs.run, step)
         begun = self.begun[node.name] = _Begun(step=step, started=time.perf_counter())
         self._report(step)
-        if kind.ordered:
+        if kind.by_order:
             begun.future = self.executor.submit(self._order(step))
         else:
             self._end(begun, *perform(node, self.inputs))

@@ -39,6 +39,7 @@ def main() -> None:
     """Answer orders until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     connection = Connection(int(sys.argv[1]))
+    sys.path[:] = sys.argv[2:]
     orders: SimpleQueue[bytes | None] = SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_listen, args=(connection, orders, busy), daemon=True).start()
@@ -89,7 +90,7 @@ class _Project:
 def _project(root: str) -> _Project:
     settings = load_settings(Path(root))
     sources = provenance.sources_digest(settings.root)
-    sys.path.insert(0, root)
+    sys.path[:] = [root, *(folder for folder in sys.path if folder != root)]
     values = vars(importlib.import_module(settings.module)).values()
     parts = (part for value in values for part in (value if isinstance(value, list | tuple) else (value,)))
     pipelines = {part.name: part for part in parts if isinstance(part, Pipeline)}

@@ -121,11 +121,11 @@ class _Interpreter:
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
         with theirs:
-            # Not -c and no fork: nothing of this process may be in it. With -P its imports do not depend on the folder that
-            # somebody happens to be in. In a session of its own, because Ctrl-C in the terminal is for the writer.
+            # No fork: nothing of this process may be in it but where Python looks for modules, because the libraries must be
+            # the same. In a session of its own: Ctrl-C in the terminal is for the writer.
             command = [sys.executable, "-P", "-m", "everloop.pipelines.executors.interpreter"]
             self._process = subprocess.Popen(
-                [*command, str(theirs.fileno())],
+                [*command, str(theirs.fileno()), *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,

@@ -30,8 +30,8 @@ class Result:
 class NodeKind(ABC, Generic[N]):
     """How the nodes of one kind are done; the writer writes down that they were."""
 
-    ordered: ClassVar[bool] = False
-    """Whether an executor is asked to do it, with an order that says all of it; everything else the writer does itself."""
+    by_order: ClassVar[bool] = False
+    """Whether an executor is asked to do it, by an order that says all of it; everything else the writer does itself."""
 
     @abstractmethod
     def key(self, node: N, inputs: Inputs) -> Any:

@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 class StepKind(NodeKind[StepNode]):
     """Keyed by its function, all of the project's code and every input."""
 
-    ordered = True
+    by_order = True
 
     def key(self, node: StepNode, inputs: Inputs) -> Any:
         """The function, all of the project's sources, every library, and each input."""
