@@ -21,6 +21,7 @@ from queue import SimpleQueue
 
 from everloop.errors import ProjectError
 from everloop.metadata import provenance
+from everloop.pipelines.executors.process import PATIENCE
 from everloop.pipelines.inputs import Inputs
 from everloop.pipelines.kinds import KINDS
 from everloop.pipelines.nodes import Node
@@ -30,9 +31,6 @@ from everloop.pipelines.pipeline import Pipeline
 from everloop.settings import load_settings
 from everloop.storage.codec import digest_of
 from everloop.storage.workspace import Workspace, attach_workspace
-
-_PATIENCE = 5.0
-"""Seconds that a step has to end once nobody waits for it."""
 
 
 def main() -> None:
@@ -59,7 +57,7 @@ def _listen(connection: Connection, orders: SimpleQueue[bytes | None], busy: thr
     orders.put(None)
     if busy.is_set():
         os.killpg(0, signal.SIGINT)
-    time.sleep(_PATIENCE)
+    time.sleep(PATIENCE)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -20,7 +20,7 @@ from everloop.pipelines.orders import StepOrder, StepResult
 MOST_DEATHS = 3
 """A step that has outlived so many of its processes is the one that kills them."""
 PATIENCE = 5.0
-"""Seconds that a process has for leaving by itself."""
+"""Seconds that a process has for leaving by itself, once nobody waits for its answer."""
 _LOOK = 1.0
 """Seconds between two looks at whether a process that is busy is still there."""
 
@@ -61,10 +61,10 @@ class Process:
             self._idle.pop().end()
 
     def _answer(self, question: _Question) -> StepResult:
-        ended = ""
+        order, ended = question.order.to_bytes(), ""
         for _ in range(MOST_DEATHS):
             interpreter = self._take()
-            answer = question.put_to(interpreter)
+            answer = question.put_to(interpreter, order)
             if answer is not None and not question.cancelled:
                 self._idle.append(interpreter)
                 return StepResult.from_bytes(answer)
@@ -95,14 +95,14 @@ class _Question:
         self._interpreter: _Interpreter | None = None
         self._changing = Lock()
 
-    def put_to(self, interpreter: _Interpreter) -> bytes | None:
+    def put_to(self, interpreter: _Interpreter, order: bytes) -> bytes | None:
         """The interpreter's answer; None when it has died over it, or was never asked."""
         with self._changing:
             if self.cancelled:
                 return None
             self._interpreter = interpreter
         try:
-            return interpreter.ask(self.order.to_bytes())
+            return interpreter.ask(order)
         finally:
             with self._changing:
                 self._interpreter = None
