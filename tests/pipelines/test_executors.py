@@ -406,6 +406,40 @@ def test_the_first_in_the_graph_that_fails_is_why_a_run_failed(project: Project,
     assert project.calls() == []
 
 
+STUBBORN = """
+import signal
+
+@step
+def fail() -> int:
+    (HERE / "begun").read_text()
+    raise ValueError("no")
+
+@step
+def stay() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    (HERE / "begun").write_text("yes")
+    signal.pause()
+    return 1
+
+@pipeline
+def main() -> None:
+    fail()
+    stay()
+"""
+
+
+def test_what_would_not_have_begun_is_cut_short(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step after the one that failed is stopped, by force where it does not listen, and the record says why."""
+    monkeypatch.setattr("everloop.pipelines.executors.process.PATIENCE", 0.0)
+    project = project.using("process")
+    project.write(STUBBORN)
+    os.mkfifo(project.root / "begun")  # the first waits at it for the second
+    run = project.run()
+    assert (run.state, run.error) == (RunState.FAIL, "ValueError: no")
+    stay = project.steps(run)["stay"]
+    assert (stay.state, stay.error) == (RunState.ABORT, "cut short, because step fail failed")
+
+
 def _run_meeting(project: Project, executor: str, name: str, *, opens: str) -> Run:
     """Run it; where steps run side by side, the slow one waits until it is written down that the quick one has ended."""
     project.append(key="1")

@@ -30,8 +30,10 @@ _logger = logging.getLogger(__name__)
 class Process:
     """Orders go to interpreters that were started afresh; one that has answered is kept for the next order."""
 
-    def __init__(self, _here: Here, *, places: int | None = None) -> None:
-        self.places = places or os.cpu_count() or 1
+    def __init__(self, _here: Here) -> None:
+        self.places = max(
+            2, os.cpu_count() or 1
+        )  # while one waits for something outside, another one can compute
         self._threads = ThreadPoolExecutor(self.places, thread_name_prefix="order")
         self._idle: list[_Interpreter] = []
         self._asked: dict[Future[StepResult], _Question] = {}
