@@ -115,6 +115,102 @@ ADDITIONS: Mapping[str, Addition] = {
             assert model.infer({"n": [1, 0]})["p"].tolist() == [0.25, 0.5]
         """,
     ),
+    "an executor": Addition(
+        new={
+            "pipelines/executors/thread.py": """
+                '''Steps in a thread of the worker.'''
+
+                from concurrent.futures import ThreadPoolExecutor, wait
+
+
+                class Thread:
+                    '''One at a time.'''
+
+                    places = 1
+
+                    def __init__(self, here):
+                        self._here, self._threads = here, ThreadPoolExecutor(1, thread_name_prefix="step")
+
+                    def submit(self, order):
+                        return self._threads.submit(self._here, order)
+
+                    def cancel(self, futures):
+                        wait(futures)
+
+                    def close(self):
+                        self._threads.shutdown()
+            """
+        },
+        lines={
+            "pipelines/executors/__init__.py": {
+                "import Process": "import Process\nfrom everloop.pipelines.executors.thread import Thread",
+                '"process": Process,': '"process": Process, "thread": Thread,',
+            }
+        },
+        shown="""
+            import sys
+            from pathlib import Path
+            from textwrap import dedent
+
+            import everloop as ev
+
+            module = '''
+                import threading
+
+                from everloop import pipeline, step
+
+
+                @step
+                def name() -> str:
+                    return threading.current_thread().name
+
+
+                @pipeline
+                def main() -> None:
+                    name()
+            '''
+            root = Path(sys.argv[1]) / "project"
+            root.mkdir(exist_ok=True)
+            (root / "named.py").write_text(dedent(module))
+            (root / "everloop.toml").write_text("project.module = 'named'\\nworker.executor = 'thread'\\n")
+            with ev.open(root) as project:
+                assert project.run("main").artifacts["name.output"].startswith("step")
+        """,
+    ),
+    "a format of artifacts": Addition(
+        new={
+            "pipelines/formats/complex.py": """
+                '''Complex numbers as text.'''
+
+                from everloop.pipelines.formats.format import Format
+
+                COMPLEX = Format(
+                    name="complex",
+                    owns=lambda value, _hint: type(value) is complex,
+                    write=lambda value, blob, _slot: blob.write(repr(value).encode()),
+                    read=lambda file, _slot: complex(file.read().decode()),
+                )
+            """
+        },
+        lines={
+            "pipelines/formats/__init__.py": {
+                "import Format, Slot": "import Format, Slot\nfrom everloop.pipelines.formats.complex import COMPLEX",
+                "FORMATS = (MODEL, ": "FORMATS = (COMPLEX, MODEL, ",
+            }
+        },
+        shown="""
+            import sys
+            from pathlib import Path
+
+            from everloop.pipelines.artifacts import Artifacts
+            from everloop.settings import Trust
+            from everloop.storage.blobs import Blobs
+
+            artifacts = Artifacts(blobs=Blobs(Path(sys.argv[1]) / "blobs"), trust=Trust(), pipeline="main")
+            ref, _ = artifacts.save("output", 1 + 2j, complex)
+            assert (ref.format, artifacts.load(ref, complex)) == ("complex", 1 + 2j)
+        """,
+    ),
 }
 """By the words of the table."""
 
