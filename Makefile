@@ -19,6 +19,7 @@ benchmarks/data/profile.py --rows 20000 --repeats 1
 benchmarks/features/point_in_time.py --rows 20000 --entities 2000 --runs 1
 benchmarks/loop/tick.py --few 5 --factor 10 --repeats 3
 benchmarks/pipelines/durable_step.py --steps 10 --repeats 1
+benchmarks/pipelines/spawned_step.py --steps 5 --repeats 1
 benchmarks/rollout/judge.py --runs 20 --pair-runs 5 --outcomes 500
 benchmarks/rollout/look.py --few 100 --many 1000 --looks 2
 benchmarks/serving/one_row.py --rounds 1 --requests 200

@@ -14,6 +14,8 @@ from textwrap import dedent
 
 import pytest
 
+from everloop.storage.schema import REVISIONS
+
 ROOT = Path(__file__).parents[1]
 TREE = ROOT / "src" / "everloop"
 
@@ -113,6 +115,244 @@ ADDITIONS: Mapping[str, Addition] = {
             model = load_model(blobs, digest, trust=Trust())
             assert model.flavor == "table"
             assert model.infer({"n": [1, 0]})["p"].tolist() == [0.25, 0.5]
+        """,
+    ),
+    "an executor": Addition(
+        new={
+            "pipelines/executors/thread.py": """
+                '''Steps in a thread of the worker.'''
+
+                from concurrent.futures import ThreadPoolExecutor, wait
+
+
+                class Thread:
+                    '''One at a time.'''
+
+                    places = 1
+
+                    def __init__(self, here):
+                        self._here, self._threads = here, ThreadPoolExecutor(1, thread_name_prefix="step")
+
+                    def submit(self, order):
+                        return self._threads.submit(self._here, order)
+
+                    def cancel(self, futures):
+                        wait(futures)
+
+                    def close(self):
+                        self._threads.shutdown()
+            """
+        },
+        lines={
+            "pipelines/executors/__init__.py": {
+                "import Process": "import Process\nfrom everloop.pipelines.executors.thread import Thread",
+                '"process": Process,': '"process": Process, "thread": Thread,',
+            }
+        },
+        shown="""
+            import sys
+            from pathlib import Path
+            from textwrap import dedent
+
+            import everloop as ev
+
+            module = '''
+                import threading
+
+                from everloop import pipeline, step
+
+
+                @step
+                def name() -> str:
+                    return threading.current_thread().name
+
+
+                @pipeline
+                def main() -> None:
+                    name()
+            '''
+            root = Path(sys.argv[1]) / "project"
+            root.mkdir(exist_ok=True)
+            (root / "named.py").write_text(dedent(module))
+            (root / "everloop.toml").write_text("project.module = 'named'\\nworker.executor = 'thread'\\n")
+            with ev.open(root) as project:
+                assert project.run("main").artifacts["name.output"].startswith("step")
+        """,
+    ),
+    "a format of artifacts": Addition(
+        new={
+            "pipelines/formats/complex.py": """
+                '''Complex numbers as text.'''
+
+                from everloop.pipelines.formats.format import Format
+
+                COMPLEX = Format(
+                    name="complex",
+                    owns=lambda value, _hint: type(value) is complex,
+                    write=lambda value, blob, _slot: blob.write(repr(value).encode()),
+                    read=lambda file, _slot: complex(file.read().decode()),
+                )
+            """
+        },
+        lines={
+            "pipelines/formats/__init__.py": {
+                "import Format, Slot": "import Format, Slot\nfrom everloop.pipelines.formats.complex import COMPLEX",
+                "FORMATS = (MODEL, ": "FORMATS = (COMPLEX, MODEL, ",
+            }
+        },
+        shown="""
+            import sys
+            from pathlib import Path
+
+            from everloop.pipelines.artifacts import Artifacts
+            from everloop.settings import Trust
+            from everloop.storage.blobs import Blobs
+
+            artifacts = Artifacts(blobs=Blobs(Path(sys.argv[1]) / "blobs"), trust=Trust(), pipeline="main")
+            ref, _ = artifacts.save("output", 1 + 2j, complex)
+            assert (ref.format, artifacts.load(ref, complex)) == ("complex", 1 + 2j)
+        """,
+    ),
+    "a JSON dialect": Addition(
+        new={
+            "serving/dialects/columns.py": """
+                '''Columns in, columns out.'''
+
+                import msgspec
+
+                from everloop.serving.dialects.dialect import Dialect
+                from everloop.serving.protocol import InferenceRequest, decode
+
+                _decoder = msgspec.json.Decoder(dict[str, list[bool | int | float | str | None]])
+
+
+                def read(body, signature):
+                    '''Decode `{input: [value, …]}`.'''
+                    columns = decode(_decoder, body)
+                    signature.check_names(columns)
+                    return InferenceRequest(signature=signature, columns=signature.fit(columns), rows=1)
+
+
+                COLUMNS = Dialect(
+                    name="columns",
+                    routes={"/columns/{model}": None},
+                    read=read,
+                    write=lambda response: msgspec.json.encode(response.values),
+                    refuse=lambda error: msgspec.json.encode({"no": str(error)}),
+                )
+            """
+        },
+        lines={
+            "serving/dialects/__init__.py": {
+                "import V2\n": "import V2\nfrom everloop.serving.dialects.columns import COLUMNS\n",
+                "(V2, V1)": "(V2, V1, COLUMNS)",
+            }
+        },
+        shown="""
+            import json
+            import sys
+            import urllib.error
+            import urllib.request
+            from pathlib import Path
+
+            from everloop.errors import NotReady
+            from everloop.serving.server import serving
+            from everloop.settings import Settings
+            from everloop.storage.workspace import open_workspace
+
+            workspace = open_workspace(Settings(root=Path(sys.argv[1]), module="project"))
+            with serving(workspace, ["late"]) as server:
+                try:
+                    urllib.request.urlopen(f"{server.url}/columns/late", data=b"{}")
+                except urllib.error.HTTPError as error:
+                    assert error.code == 503
+                    assert list(json.load(error)) == ["no"]
+            workspace.close()
+        """,
+    ),
+    "a wrapper of inference": Addition(
+        new={
+            "serving/traced.py": """
+                '''Who asked whom.'''
+
+                seen = []
+
+
+                def traced(context, infer):
+                    '''Write it down.'''
+                    return lambda asked: seen.append((asked.dialect, asked.model)) or infer(asked)
+            """
+        },
+        lines={
+            "serving/infer.py": {
+                "from everloop.serving.protocol import": "from everloop.serving.traced import traced\n"
+                "from everloop.serving.protocol import",
+                "(measured, admitted, shadowed)": "(traced, measured, admitted, shadowed)",
+            }
+        },
+        shown="""
+            from everloop.errors import NotFound
+            from everloop.serving.infer import InferContext, InferenceCall, compose_infer
+            from everloop.serving.metrics import ServerMetrics
+            from everloop.serving.planes import Planes
+            from everloop.serving.traced import seen
+
+            infer = compose_infer(InferContext(Planes([]), ServerMetrics()))
+            try:
+                infer(InferenceCall(dialect="mine", model="late", read=None))
+            except NotFound:
+                pass
+            assert seen == [("mine", "late")]
+        """,
+    ),
+    "a field of a run": Addition(
+        new={
+            "storage/migrations/versions/r9999_note.py": f"""
+                '''Runs have a note.'''
+
+                import sqlalchemy as sa
+                from alembic import op
+
+                revision = "9999"
+                down_revision = "{REVISIONS[-1]}"
+                branch_labels = None
+                depends_on = None
+
+
+                def upgrade():
+                    '''Add it.'''
+                    op.add_column("runs", sa.Column("note", sa.Text(), server_default=""))
+            """
+        },
+        lines={
+            "storage/schema.py": {
+                f'"{REVISIONS[-1]}")': f'"{REVISIONS[-1]}", "9999")',
+                '    Column("resumed",': '    Column("note", Text, server_default=""),\n    Column("resumed",',
+            },
+            "records/runs.py": {"    resumed: int = 0": "    note: str = ''\n    resumed: int = 0"},
+            "metadata/runs.py": {
+                "    register: bool = True,\n": "    register: bool = True,\n    note: str = '',\n",
+                "        register=register,\n": "        register=register,\n        note=note,\n",
+                '"requested_at", "register")': '"requested_at", "register", "note")',
+            },
+        },
+        shown="""
+            import sys
+            from pathlib import Path
+
+            from everloop.metadata.runs import list_runs, request_run
+            from everloop.settings import Settings
+            from everloop.storage.codec import to_json
+            from everloop.storage.workspace import open_workspace
+
+            workspace = open_workspace(Settings(root=Path(sys.argv[1]), module="project"))
+            asked = {"pipeline": "train", "key": "1", "trigger": "on_demand", "reason": "a test", "who": "ann"}
+            with workspace.database.write() as tx:
+                request_run(tx, workspace, **asked, values={}, note="look at this one")
+            with workspace.database.read() as tx:
+                (run,) = list_runs(tx)
+            assert to_json(run)["note"] == "look at this one"
+            workspace.close()
         """,
     ),
 }

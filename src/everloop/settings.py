@@ -70,6 +70,9 @@ class WorkerSettings:
 
     poll_seconds: float = 1.0
     """How often `everloop up` looks for work and for reasons to start it."""
+    executor: str = "in_process"
+    """What does the steps of a run: `in_process` is the worker itself, one after the other; `process` is fresh processes
+    beside it, for branches that can run side by side, and for steps that may take their process with them."""
 
     def __post_init__(self) -> None:
         if not 0 < self.poll_seconds <= 3_600:

@@ -20,7 +20,7 @@ from everloop.pipelines.worker import Worker
 from everloop.records.datasets import Dataset
 from everloop.records.json import Json
 from everloop.records.runs import Run, StepRun
-from everloop.settings import Settings, Trust
+from everloop.settings import Settings, Trust, load_settings
 from everloop.storage.workspace import Workspace, open_workspace
 
 PRELUDE = '''
@@ -142,6 +142,12 @@ class Project:
         """The same project, whose operator allows a pipeline to pickle."""
         settings = replace(self.workspace.settings, trust=Trust(pickle=(pipeline,)))
         return Project(replace(self.workspace, settings=settings))
+
+    def using(self, executor: str) -> Project:
+        """The same project, whose everloop.toml names an executor."""
+        text = f'[project]\nmodule = "project"\n[worker]\nexecutor = "{executor}"\n'
+        (self.root / "everloop.toml").write_text(text)
+        return Project(replace(self.workspace, settings=load_settings(self.root)))
 
 
 @pytest.fixture(scope="session")

@@ -254,3 +254,30 @@ def test_a_failed_step_is_no_result(project: Project) -> None:
     project.write(SOURCE.replace('called("scaled")', 'called("scaled"); assert times("scaled") > 1'))
     assert project.run().state is RunState.FAIL
     assert cached(project, project.run()) == ["load"]
+
+
+def test_two_equal_calls_in_one_pipeline_are_two_steps(project: Project) -> None:
+    """Neither is taken from the other, which would depend on the one that is done first; both are taken from another run."""
+    project.write("""
+@step
+def one() -> int:
+    return 1
+
+@step
+def add(n: int) -> int:
+    called("add")
+    return n + 1
+
+@step
+def both(left: int, right: int) -> int:
+    return left + right
+
+@pipeline
+def main() -> None:
+    n = one()
+    both(add(n), add(n))
+""")
+    first = project.run()
+    assert (first.error, project.calls()) == (None, ["add", "add"])
+    second = project.run()
+    assert cached(project, second) == ["one", "add", "add_2", "both"]

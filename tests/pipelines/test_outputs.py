@@ -56,6 +56,7 @@ KEPT = [
     ("Kind", "Kind.A", "json"),
     ("Literal['a', 'b']", "'a'", "json"),
     ("int | None", "None", "json"),
+    ("Model | None", "None", "json"),
     ("datetime.datetime", "datetime.datetime(2013, 1, 1, tzinfo=datetime.timezone.utc)", "json"),
     ("bytes", "b'\\x00\\xff'", "bytes"),
     ("pa.Table", "TABLE", "parquet"),

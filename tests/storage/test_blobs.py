@@ -107,3 +107,35 @@ def test_a_put_that_fails_leaves_nothing(blobs: Blobs, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space"):
         blobs.put(b"x")
     assert files(blobs) == []
+
+
+@quick
+@given(pieces=st.lists(st.binary(max_size=500)))
+def test_what_is_written_in_pieces_is_the_blob_of_all_of_them(blobs: Blobs, pieces: list[bytes]) -> None:
+    """The same digest and the same file as if they had been put at once, and it can be read in pieces, too."""
+    with blobs.writing() as blob:
+        for piece in pieces:
+            blob.write(piece)
+    whole = b"".join(pieces)
+    assert (blob.digest, blob.size) == (hashlib.sha256(whole).hexdigest(), len(whole))
+    before = files(blobs)
+    assert blobs.put(whole) == blob.digest
+    assert files(blobs) == before
+    with blobs.reading(blob.digest) as file:
+        assert file.read() == whole
+
+
+def test_a_blob_that_is_not_finished_is_none(blobs: Blobs) -> None:
+    """Whatever goes wrong while it is written leaves nothing."""
+    with pytest.raises(RuntimeError, match="half"), blobs.writing() as blob:
+        blob.write(b"half")
+        raise RuntimeError("half")
+    assert files(blobs) == []
+
+
+def test_changed_bytes_are_refused_before_anybody_reads_one(blobs: Blobs) -> None:
+    """The file is read through first."""
+    digest = blobs.put(b"x" * 100_000)
+    (blobs.folder / digest[:2] / digest).write_bytes(b"x" * 99_999 + b"y")
+    with pytest.raises(Corrupted, match=digest[:12]), blobs.reading(digest):
+        pytest.fail("it was handed out")

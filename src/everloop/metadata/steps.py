@@ -73,9 +73,14 @@ def find_step(tx: Connection, run_id: str, name: str) -> StepRun | None:
     return found[0] if found else None
 
 
-def find_completed(tx: Connection, cache_key: str) -> StepRun | None:
-    """The newest completed step with this key: the same code, inputs, params and libraries."""
-    query = select(steps).where(steps.c.cache_key == cache_key, steps.c.state == RunState.COMPLETE.value)
+def find_completed(tx: Connection, cache_key: str, *, besides: str) -> StepRun | None:
+    """The newest completed step of another run with this key: the same code, inputs, params and libraries.
+
+    Within one run, which of two equal steps came first would depend on how fast others were.
+    """
+    query = select(steps).where(
+        steps.c.cache_key == cache_key, steps.c.state == RunState.COMPLETE.value, steps.c.run_id != besides
+    )
     newest = query.order_by(steps.c.ended_at.desc(), steps.c.run_id.desc(), steps.c.position)
     found = _records(tx, newest.limit(1))
     return found[0] if found else None

@@ -12,6 +12,7 @@ from everloop.models.model import Model
 from everloop.records.models import FeaturePin, Signature
 from everloop.settings import Trust
 from everloop.storage.blobs import Blobs
+from everloop.storage.codec import digest as digest_bytes
 from everloop.storage.codec import dumps, loads
 
 
@@ -36,6 +37,11 @@ def save_model(blobs: Blobs, model: Model) -> str:
 
     Equal models have equal digests, whichever process saves them.
     """
+    return blobs.put(write_files(blobs, model))
+
+
+def write_files(blobs: Blobs, model: Model) -> bytes:
+    """Keep every file of the model; returns the manifest that names them, which is the caller's to keep."""
     flavor = flavor_of(model.estimator)
     manifest = _Manifest(
         flavor=flavor.name,
@@ -47,7 +53,7 @@ def save_model(blobs: Blobs, model: Model) -> str:
         time=model.time,
         features=model.features,
     )
-    return blobs.put(dumps(manifest))
+    return dumps(manifest)
 
 
 def load_model(blobs: Blobs, digest: str, *, trust: Trust) -> Model:
@@ -55,7 +61,12 @@ def load_model(blobs: Blobs, digest: str, *, trust: Trust) -> Model:
 
     Raises Corrupted for changed bytes and Refused for a type that is not trusted.
     """
-    manifest = loads(_Manifest, blobs.get(digest))
+    return read_manifest(blobs.get(digest), blobs, trust=trust)
+
+
+def read_manifest(data: bytes, blobs: Blobs, *, trust: Trust) -> Model:
+    """The model that a manifest names the files of."""
+    manifest = loads(_Manifest, data)
     files = {name: blobs.get(kept) for name, kept in manifest.files.items()}
     model = Model(
         load(manifest.flavor, files, trust=trust),
@@ -68,7 +79,7 @@ def load_model(blobs: Blobs, digest: str, *, trust: Trust) -> Model:
     )
     if model.flavor != manifest.flavor:
         raise Corrupted(
-            f"model {digest[:12]} says it is {manifest.flavor} and holds {model.flavor}.",
+            f"model {digest_bytes(data)[:12]} says it is {manifest.flavor} and holds {model.flavor}.",
             next_step="restore the artifacts from a backup.",
         )
     return model

@@ -1,43 +1,78 @@
-"""Take a claimed run to its end: pin what it reads, walk its graph, and write how it went."""
+"""Take a claimed run to its end: pin what it reads, have its graph walked, and write how it went."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from everloop.errors import ProjectError
 from everloop.metadata import provenance, runs, steps
+from everloop.pipelines.executors import Executor, executor_named
+from everloop.pipelines.inputs import Inputs
+from everloop.pipelines.orders import StepOrder, StepResult
+from everloop.pipelines.perform import describe_error, perform
 from everloop.pipelines.pinning import dataset_pins, model_pins
 from everloop.pipelines.pipeline import Pipeline
-from everloop.pipelines.scheduler import Progress, Scheduler, describe_error, silent
+from everloop.pipelines.writer import Progress, Writer, silent
 from everloop.records.runs import CodeVersion, Run, RunState
 from everloop.storage.workspace import Workspace
 
-__all__ = ["Progress", "end", "execute", "silent"]
+__all__ = ["Engine", "Progress", "end", "silent"]
 
 
-def execute(
-    workspace: Workspace, pipeline: Pipeline, run: Run, *, code: CodeVersion, progress: Progress
-) -> Run:
-    """Take a claimed run to its end; what goes wrong in a step ends the run and is written on it.
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """Takes runs to their end one by one, with one executor for all of them."""
 
-    `code` is the version of the project that this process has loaded. Ctrl-C ends the run as ABORT; a killed process leaves
-    it RUNNING, for the next worker to go on from the last finished step.
-    """
-    started = time.perf_counter()
-    try:
-        run = _pin(workspace, pipeline, run, code)
-        Scheduler(workspace=workspace, pipeline=pipeline, run=run, progress=progress).run_all()
-    except KeyboardInterrupt as error:
-        end(
-            workspace, run, RunState.ABORT, seconds=time.perf_counter() - started, error=describe_error(error)
+    workspace: Workspace
+    progress: Progress
+    _executor: Executor = field(init=False)
+    _writer: Writer | None = None
+    """Of the run that it has in its hands."""
+
+    def __post_init__(self) -> None:
+        self._executor = executor_named(self.workspace.settings.worker.executor, self._here)
+
+    def execute(self, pipeline: Pipeline, run: Run, *, code: CodeVersion) -> Run:
+        """Take a claimed run to its end; what goes wrong in a step ends the run and is written on it.
+
+        `code` is the version of the project that this process has loaded. Ctrl-C ends the run as ABORT; a killed process
+        leaves it RUNNING, for the next worker to go on from the last finished step.
+        """
+        started = time.perf_counter()
+        try:
+            run = _pin(self.workspace, pipeline, run, code)
+            error = self._walk(pipeline, run)
+        except KeyboardInterrupt as interrupt:
+            seconds = time.perf_counter() - started
+            end(self.workspace, run, RunState.ABORT, seconds=seconds, error=describe_error(interrupt))
+            raise
+        except Exception as unforeseen:  # noqa: BLE001 - whatever it is belongs on the run's record
+            error = describe_error(unforeseen)
+        state = RunState.COMPLETE if error is None else RunState.FAIL
+        return end(self.workspace, run, state, seconds=time.perf_counter() - started, error=error)
+
+    def close(self) -> None:
+        """Let go of the executor."""
+        self._executor.close()
+
+    def _walk(self, pipeline: Pipeline, run: Run) -> str | None:
+        self._writer = Writer(
+            inputs=Inputs(workspace=self.workspace, run=run),
+            nodes=pipeline.graph.nodes_for(register=run.register),
+            executor=self._executor,
+            progress=self.progress,
         )
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's step raises belongs on the run's record
-        return end(
-            workspace, run, RunState.FAIL, seconds=time.perf_counter() - started, error=describe_error(error)
-        )
-    return end(workspace, run, RunState.COMPLETE, seconds=time.perf_counter() - started)
+        try:
+            return self._writer.run_all()
+        finally:
+            self._writer = None
+
+    def _here(self, order: StepOrder) -> StepResult:
+        """Do an order in this interpreter, with what the writer has in its memory."""
+        assert self._writer is not None, "orders come from its writer"
+        node = next(node for node in self._writer.nodes if node.name == order.node)
+        return perform(node, self._writer.inputs)[0]
 
 
 def end(workspace: Workspace, run: Run, state: RunState, *, seconds: float, error: str | None = None) -> Run:

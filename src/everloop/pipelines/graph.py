@@ -142,8 +142,8 @@ class GraphBuilder:
         inputs = {
             key: self._fitting(taker, key, value, step.hints[key]) for key, value in bound.arguments.items()
         }
-        self._read_before(inputs)
-        node = StepNode(name=self._free_name(step.name), inputs=inputs, step=step)
+        after = self._read_before(inputs)
+        node = StepNode(name=self._free_name(step.name), inputs=inputs, after=after, step=step)
         self.nodes.append(node)
         if not node.outputs:
             return None
@@ -168,30 +168,43 @@ class GraphBuilder:
         inputs = {"candidate": made} | (
             {"evaluation": found} if model.gate is None else {"verdict": self._add_gate(model, found)}
         )
-        self.nodes.append(RegisterNode(name=self._free_name("register"), inputs=inputs, model=model))
+        after = tuple(node.name for node in self.nodes)
+        self.nodes.append(
+            RegisterNode(name=self._free_name("register"), inputs=inputs, after=after, model=model)
+        )
 
     def _add_gate(self, model: RegisteredModel, evaluation: Output) -> Output:
         node = GateNode(name=self._free_name("gate"), inputs={"evaluation": evaluation}, model=model)
         self.nodes.append(node)
         return Output(node.name, "verdict", CheckResult)
 
-    def _read_before(self, inputs: Mapping[str, Source]) -> None:
-        """Whatever a step reads is read first, and what was promised of it is looked at; both once in a pipeline."""
+    def _read_before(self, inputs: Mapping[str, Source]) -> tuple[str, ...]:
+        """Whatever a step reads is read first, and what was promised of it is looked at; both once in a pipeline.
+
+        Returns the names of the nodes that do so.
+        """
+        names: list[str] = []
         for source in inputs.values():
-            for name in datasets_of(source):
-                self._add_read(name)
-            for dataset in _declared_by(source):
-                self._add_validate(dataset)
+            names += [self._add_read(name) for name in datasets_of(source)]
+            names += [self._add_validate(dataset) for dataset in _declared_by(source) if dataset.expect]
+        return tuple(dict.fromkeys(names))
 
-    def _add_read(self, dataset: str) -> None:
-        if all(not isinstance(node, ReadNode) or node.dataset != dataset for node in self.nodes):
-            self.nodes.append(ReadNode(name=self._free_name(f"read_{dataset}"), dataset=dataset))
+    def _add_read(self, dataset: str) -> str:
+        for node in self.nodes:
+            if isinstance(node, ReadNode) and node.dataset == dataset:
+                return node.name
+        name = self._free_name(f"read_{dataset}")
+        self.nodes.append(ReadNode(name=name, dataset=dataset))
+        return name
 
-    def _add_validate(self, dataset: Dataset) -> None:
-        known = (node.dataset for node in self.nodes if isinstance(node, ValidateNode))
-        if dataset.expect and dataset not in known:
-            name = self._free_name(f"validate_{dataset.name}")
-            self.nodes.append(ValidateNode(name=name, inputs={"rows": DatasetRows(dataset)}, dataset=dataset))
+    def _add_validate(self, dataset: Dataset) -> str:
+        for node in self.nodes:
+            if isinstance(node, ValidateNode) and node.dataset == dataset:
+                return node.name
+        name, inputs = self._free_name(f"validate_{dataset.name}"), {"rows": DatasetRows(dataset)}
+        after = (self._add_read(dataset.name),)
+        self.nodes.append(ValidateNode(name=name, inputs=inputs, after=after, dataset=dataset))
+        return name
 
     def _free_name(self, wanted: str) -> str:
         taken = {node.name for node in self.nodes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,20 +28,36 @@ class Inputs:
     """Everything that nodes of one run may be given: params, pinned versions, and what the nodes before made."""
 
     workspace: Workspace
-    artifacts: Artifacts
     run: Run
+    artifacts: Artifacts = field(init=False)
     refs: dict[tuple[str, str], ArtifactRef] = field(default_factory=dict)
     """Every output so far, by node and name."""
-    tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict)
+    made: dict[tuple[str, str], object] = field(default_factory=dict)
     """Outputs that need not be read again."""
     datasets: dict[str, pa.Table] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Everything measured so far; of two with one name, the later."""
+    metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each node so far has measured."""
+
+    def __post_init__(self) -> None:
+        self.artifacts = Artifacts(
+            blobs=self.workspace.blobs, trust=self.workspace.settings.trust, pipeline=self.run.pipeline
+        )
 
     def add(self, done: StepRun) -> None:
         """A node is done: those after it may read what it made."""
         self.refs |= {(done.step, ref.name): ref for ref in done.outputs}
-        self.metrics |= done.metrics
+        self.metrics[done.step] = done.metrics
+
+    def keep(self, node: Node, name: str, value: object) -> ArtifactRef:
+        """Keep an output of a node."""
+        ref, same = self.artifacts.save(name, value, node.outputs[name])
+        if same is not None:
+            self.made[node.name, name] = same
+        return ref
+
+    def measured_before(self, node: Node) -> dict[str, float]:
+        """What the nodes that it needs have measured; of two with one name, that of the later in the graph."""
+        return {name: value for before in node.needs for name, value in self.metrics[before].items()}
 
     def read_by(self, node: Node) -> tuple[ArtifactRef, ...]:
         """The artifacts that a node reads, under the names that they have there."""
@@ -95,7 +111,7 @@ class Inputs:
         """Let go of tables that no later node reads."""
         later = list(ahead)
         parts = {(part.node, part.field) for node in later for part in node.parts().values()}
-        self.tables = {key: table for key, table in self.tables.items() if key in parts}
+        self.made = {key: value for key, value in self.made.items() if key in parts}
         names = {name for node in later for source in node.inputs.values() for name in datasets_of(source)}
         self.datasets = {name: table for name, table in self.datasets.items() if name in names}
 
@@ -114,8 +130,8 @@ class Inputs:
         return ["dataset", versions]
 
     def _output(self, part: Output) -> object:
-        table = self.tables.get((part.node, part.field))
-        return self.artifacts.load(self.ref(part), part.hint) if table is None else table
+        made = self.made.get((part.node, part.field))
+        return self.artifacts.load(self.ref(part), part.hint) if made is None else made
 
     def _dataset(self, name: str) -> DatasetPin:
         return next(pin for pin in self.run.datasets if pin.dataset == name)

@@ -21,6 +21,14 @@ class Node:
 
     name: str
     inputs: Mapping[str, Source] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    """Nodes that come before it though it reads nothing that they make."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Nodes that must be done before it."""
+        read = (source.node for source in self.inputs.values() if isinstance(source, Output))
+        return tuple(dict.fromkeys((*self.after, *read)))
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -92,7 +100,11 @@ class GateNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterNode(Node):
-    """A model becomes a version: its input `candidate`, with the `verdict` of its gate where it has one."""
+    """A model becomes a version: its input `candidate`, with the `verdict` of its gate where it has one.
+
+    Whatever is called before it is done before it: a run that fails there has registered nothing, and the version is kept
+    with everything that was measured by then.
+    """
 
     model: RegisteredModel
 

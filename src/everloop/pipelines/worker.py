@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from everloop.errors import Conflict, EverloopError, ProjectError
 from everloop.metadata import provenance, runs
-from everloop.pipelines.engine import Progress, end, execute
+from everloop.pipelines.engine import Engine, Progress, end
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.runs import Run, RunState
 from everloop.storage.presence import Presence
@@ -28,7 +28,7 @@ class Worker:
     ) -> None:
         self._workspace = workspace
         self._pipelines = pipelines
-        self._progress = progress
+        self._engine = Engine(workspace=workspace, progress=progress)
         self._code = provenance.code_version(workspace.settings.root)
         self._presence = Presence(workspace.database, workspace.folder)
         self.name = workspace.new_id()
@@ -55,10 +55,11 @@ class Worker:
             )
         if run.resumed > MOST_DEATHS:
             return self._fail(run, _deadly(run))
-        return execute(self._workspace, pipeline, run, code=self._code, progress=self._progress)
+        return self._engine.execute(pipeline, run, code=self._code)
 
     def close(self) -> None:
-        """Let go of the name; a run that was left open is free for others."""
+        """Let go of the name, and of whatever does its steps; a run that was left open is free for others."""
+        self._engine.close()
         self._presence.close()
 
     def _check_code(self) -> None:

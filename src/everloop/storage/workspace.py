@@ -62,21 +62,25 @@ class Workspace:
 def open_workspace(settings: Settings) -> Workspace:
     """Open the stores, making or migrating the database if that is needed."""
     folder = settings.folder
-    now = workspace_clock(settings)
-    opened_at = now()  # a clock that does not work is told before anything is made
+    opened_at = workspace_clock(settings)()  # a clock that does not work is told before anything is made
     _make_folder(folder, settings.root)
-    tables = Tables(folder / "tables")
-    database = Database(settings.storage.database, folder=folder)
+    workspace = attach_workspace(settings)
     try:
-        migrate(database, folder=folder, now=opened_at)
+        migrate(workspace.database, folder=folder, now=opened_at)
     except BaseException:
-        database.close()
+        workspace.close()
         raise
+    return workspace
+
+
+def attach_workspace(settings: Settings) -> Workspace:
+    """The stores as whoever asks this process to work has opened them: nothing is made or migrated."""
+    folder, now = settings.folder, workspace_clock(settings)
     return Workspace(
         settings=settings,
-        database=database,
+        tables=Tables(folder / "tables"),
+        database=Database(settings.storage.database, folder=folder),
         blobs=Blobs(folder / "blobs"),
-        tables=tables,
         now=now,
         new_id=id_maker(now),
     )

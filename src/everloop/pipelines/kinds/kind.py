@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -28,7 +28,10 @@ class Result:
 
 
 class NodeKind(ABC, Generic[N]):
-    """How the nodes of one kind are done; the scheduler writes down that they were."""
+    """How the nodes of one kind are done; the writer writes down that they were."""
+
+    by_order: ClassVar[bool] = False
+    """Whether an executor is asked to do it, by an order that says all of it; everything else the writer does itself."""
 
     @abstractmethod
     def key(self, node: N, inputs: Inputs) -> Any:

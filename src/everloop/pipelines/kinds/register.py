@@ -49,7 +49,7 @@ class RegisterKind(NodeKind[RegisterNode]):
             model=candidate,
             digest=digest,
             verdict=verdict,
-            metrics=dict(inputs.metrics),
+            metrics=inputs.measured_before(node),
         )
         return Result(write=write)
 

@@ -18,6 +18,8 @@ _logger = logging.getLogger(__name__)
 class StepKind(NodeKind[StepNode]):
     """Keyed by its function, all of the project's code and every input."""
 
+    by_order = True
+
     def key(self, node: StepNode, inputs: Inputs) -> Any:
         """The function, all of the project's sources, every library, and each input."""
         function = function_id(node.step.function, inputs.workspace.settings.root)
