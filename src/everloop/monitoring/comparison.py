@@ -4,8 +4,8 @@ What belongs to a comparison is decided by model, version, share and arrival. Th
 client's choice: a canary that fails must not look well because its requests are dated last year.
 
 A client meets the arm that it was assigned to; a shadow scores beside it. Where a canary fails, the stable revision
-answers for it, and its row stands behind the canary's: so a request is counted by the row that is its last word, and of a
-unit's rows the first in the log is the arm that it met.
+answers for it, and its row stands behind the canary's: so a request is counted by the row that is its last word (one whose
+last word was lost with its server is not), and of a unit's rows the first in the log is the arm that it met.
 """
 
 from __future__ import annotations
@@ -87,16 +87,20 @@ def read_scored(
 
 
 def read_pairs(tx: Connection, comparison: Comparison, ids: Iterable[str]) -> list[Pair]:
-    """Those of these predictions that both versions scored and that have a label."""
+    """Those of these predictions that both versions scored and that have a label.
+
+    Asked by their ids and put together here: a database that has counted its rows long ago, or never, would join them by
+    reading the whole log.
+    """
     wanted = list(ids)
     parts = (wanted[start : start + _MOST_IDS] for start in range(0, len(wanted), _MOST_IDS))
-    return [pair for part in parts for pair in _pairs(tx, comparison, part)]
+    return [pair for part in parts for pair in _paired(tx, comparison, part)]
 
 
 def stream_pairs(tx: Connection, comparison: Comparison) -> Iterator[Sequence[Pair]]:
     """Every pair of a comparison, in groups, so that a log of any length fits into memory."""
     group: list[Pair] = []
-    for pair in _pairs(tx, comparison, None):
+    for pair in _joined(tx, comparison):
         group.append(pair)
         if len(group) == _MOST_ROWS:
             yield group
@@ -128,7 +132,25 @@ def find_first_unit(tx: Connection, comparison: Comparison) -> str | None:
     return tx.execute(query).scalar_one_or_none()
 
 
-def _pairs(tx: Connection, comparison: Comparison, ids: Sequence[str] | None) -> Iterator[Pair]:
+def _paired(tx: Connection, comparison: Comparison, ids: Sequence[str]) -> Iterator[Pair]:
+    query = select(labels.c.prediction_id, labels.c.value).where(labels.c.prediction_id.in_(ids))
+    truth = {id: value for id, value in tx.execute(query)}
+    if not truth:
+        return
+    row = predictions.c
+    scored = select(row.id, row.seq, row.endpoint, row.model, row.version, row.arm, row.share, row.arrived_at)
+    scored = scored.add_columns(row.outputs).where(row.id.in_(list(truth)))
+    canary: dict[str, Any] = {}
+    stable: dict[str, Any] = {}
+    for found in tx.execute(scored):
+        if _is_part(found, comparison):
+            (canary if found.version == comparison.canary else stable)[found.id] = found
+    for id, one in canary.items():
+        if id in stable:
+            yield _pair(id, one.arm, one.share, one.outputs, stable[id].outputs, truth[id])
+
+
+def _joined(tx: Connection, comparison: Comparison) -> Iterator[Pair]:
     canary, stable = predictions.alias("canary"), predictions.alias("stable")
     query = select(
         canary.c.id,
@@ -142,16 +164,21 @@ def _pairs(tx: Connection, comparison: Comparison, ids: Sequence[str] | None) ->
         canary.join(stable, stable.c.id == canary.c.id).join(labels, labels.c.prediction_id == canary.c.id)
     )
     query = query.where(
-        *_belongs(canary, comparison, after=None if ids is not None else comparison.log_seq),
+        *_belongs(canary, comparison, after=comparison.log_seq),
         canary.c.version == comparison.canary,
-        *_belongs(stable, comparison, after=None),
+        *_belongs(stable, comparison, after=comparison.log_seq),
         stable.c.version == comparison.stable,
-        *([canary.c.id.in_(ids)] if ids is not None else []),
     )
     for id, arm, share, mine, others, label in tx.execute(query.execution_options(yield_per=_MOST_ROWS)):
-        # A canary that only looked on stood beside the stable arm, and its row has that arm's share.
-        percent = 100 - share if arm == Arm.SHADOW.value else share
-        yield Pair(id, percent, _main(id, mine), _main(id, others), label)
+        yield _pair(id, arm, share, mine, others, label)
+
+
+def _pair(
+    id: str, arm: str, share: int, canary: bytes | None, stable: bytes | None, label: LabelValue
+) -> Pair:
+    # A canary that only looked on stood beside the stable arm, and its row has that arm's share.
+    percent = 100 - share if arm == Arm.SHADOW.value else share
+    return Pair(id, percent, _main(id, canary), _main(id, stable), label)
 
 
 def _main(id: str, packed: bytes | None) -> Value | None:
@@ -178,19 +205,28 @@ def _failed() -> ColumnElement[bool]:
     return predictions.c.outcome != Outcome.ANSWERED.value
 
 
-def _belongs(table: Any, comparison: Comparison, *, after: int | None) -> tuple[ColumnElement[bool], ...]:
-    """What makes a row part of a comparison; walking along the log behind `after`, or for rows that are known by their id.
-
-    The way is told by an expression instead of a plain column where it is not to be gone: SQLite would go by the index of
-    endpoint and time through everything that the endpoint was ever asked, or along the log for a few ids.
-    """
+def _belongs(table: Any, comparison: Comparison, *, after: int) -> tuple[ColumnElement[bool], ...]:
+    """What makes a row behind a place in the log part of a comparison."""
     row = table.c
-    behind = row.seq > after if after is not None else row.seq + 0 > comparison.log_seq
     return (
-        behind,
+        row.seq > after,
+        # Told as an expression, so that SQLite walks along the log: the index of endpoint and time would give it everything
+        # that the endpoint was ever asked.
         row.endpoint.concat("") == comparison.endpoint,
         row.model == comparison.model,
         row.version.in_((comparison.stable, comparison.canary)),
         row.share.between(1, 99),  # at 0 and at 100 there was nothing to compare with
         row.arrived_at >= comparison.since,
+    )
+
+
+def _is_part(row: Any, comparison: Comparison) -> bool:
+    """The same of a row that is there."""
+    return (
+        row.seq > comparison.log_seq
+        and row.endpoint == comparison.endpoint
+        and row.model == comparison.model
+        and row.version in (comparison.stable, comparison.canary)
+        and 1 <= row.share <= 99
+        and row.arrived_at >= comparison.since
     )

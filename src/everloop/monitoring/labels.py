@@ -88,7 +88,7 @@ def _insert(tx: Connection, given: Sequence[Label], received_at: datetime, place
         for label in given
     ]
     # One statement decides and reports, so two senders at the same moment cannot both be first.
-    statement = dialect.insert(labels).values(rows).on_conflict_do_nothing()
+    statement = dialect.insert(labels).values(rows).on_conflict_do_nothing(index_elements=["prediction_id"])
     return set(tx.execute(statement.returning(labels.c.prediction_id)).scalars())
 
 

@@ -11,17 +11,20 @@ from everloop.errors import InvalidInput
 from everloop.records.events import EventType
 from everloop.records.json import Json
 from everloop.records.models import CHALLENGER, CHAMPION
-from everloop.records.serving import Rollout
+from everloop.records.serving import Rollout, RolloutState
 from everloop.registry.aliases import find_alias
-from everloop.rollout.decisions import End, Move, State, next_move
+from everloop.rollout.decisions import End, Move, State, Step, next_move
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import find_running_rollout, find_traffic, was_rolled_out
 from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge
-from everloop.rollout.looks import Look, forget, is_same, keep, look, recount
+from everloop.rollout.looks import Look, forget, has_leftovers, is_same, keep, look, recount, sweep
 from everloop.rollout.moves import apply, emit
-from everloop.rollout.plan import Observed
+from everloop.rollout.plan import ALL_STABLE, Observed, Position
 from everloop.storage.workspace import Workspace
+
+_MANY = 20_000
+"""Requests that are counted anew in no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +51,14 @@ def reconcile(workspace: Workspace, endpoint: Endpoint) -> bool:
     """
     with workspace.database.read() as tx:
         state = _read(tx, endpoint)
-        trial = None if state.rollout is None else _observe(tx, workspace, endpoint, state.rollout)
-        move, counted = _decide(tx, endpoint, state, trial)
+        trial, counted = None, None
+        move = next_move(endpoint, state, None)  # by hand, say: nobody waits for evidence then
+        if move is None and state.rollout is not None:
+            trial = _observe(tx, workspace, endpoint, state.rollout)
+            move, counted = _decide(tx, endpoint, state, trial)
+        is_tidy = not has_leftovers(tx, endpoint.name)
     if move is None and counted is None and (trial is None or not _has_news(trial)):
-        return False
+        return not is_tidy and _sweep(workspace, endpoint)
     with workspace.database.write() as tx:
         if _read(tx, endpoint) != state or (trial is not None and not _keep(tx, trial)):
             return False  # somebody else took this step while we weighed the evidence
@@ -92,16 +99,16 @@ def _observe(tx: Connection, workspace: Workspace, endpoint: Endpoint, rollout: 
 
 
 def _decide(
-    tx: Connection, endpoint: Endpoint, state: State, trial: _Trial | None
+    tx: Connection, endpoint: Endpoint, state: State, trial: _Trial
 ) -> tuple[Move | None, Evidence | None]:
     """What to do now; and the evidence of the log, where that is not what looks have counted."""
-    if trial is None:
-        return next_move(endpoint, state, None), None
     if not trial.is_whole:
         return None, None
     move = next_move(endpoint, state, trial.observed)
     if not isinstance(move, End) or trial.look is None or trial.judge is None:
         return move, None
+    if _must_hold(state, trial, move):
+        return Step(position=Position(step=trial.rollout.step, split=ALL_STABLE), shadow=False), None
     try:
         counted = recount(tx, trial.rollout, trial.judge)
     except InvalidInput as error:
@@ -110,8 +117,20 @@ def _decide(
     return move, None if is_same(trial.look.now.evidence, counted) else counted
 
 
+def _must_hold(state: State, trial: _Trial, move: End) -> bool:
+    """Counting many requests takes seconds: nobody shall be served by a canary meanwhile that looks have found to harm."""
+    rolled_back = move.finished.state is RolloutState.ROLLED_BACK
+    many = sum(trial.observed.evidence.requests.values()) > _MANY
+    return rolled_back and many and state.traffic is not None and state.traffic.split != ALL_STABLE
+
+
+def _sweep(workspace: Workspace, endpoint: Endpoint) -> bool:
+    with workspace.database.write() as tx:
+        return sweep(tx, endpoint.name)
+
+
 def _has_news(trial: _Trial) -> bool:
-    return trial.look is not None and trial.look.now != trial.look.before
+    return trial.look is not None and trial.look.is_news
 
 
 def _keep(tx: Connection, trial: _Trial) -> bool:

@@ -32,10 +32,10 @@ from everloop.monitoring.comparison import (
 )
 from everloop.monitoring.labels import last_label_seq, list_labelled_since
 from everloop.records.json import Json
-from everloop.records.serving import Arm, Rollout, Value
+from everloop.records.serving import Arm, Rollout, RolloutState, Value
 from everloop.rollout.evidence import Evidence, First, of_pairs, percent_of
 from everloop.rollout.judge import Judge
-from everloop.storage.schema import rollout_evidence, rollout_pairs, rollout_units
+from everloop.storage.schema import rollout_evidence, rollout_pairs, rollout_units, rollouts
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -74,6 +74,14 @@ class Look:
     pairs: Mapping[str, _Counted | None]
     """Pairs that were counted, or are now counted otherwise, by prediction; None for one that counts no more."""
 
+    @property
+    def is_news(self) -> bool:
+        """Whether it is worth a transaction: what others were asked moves its place in the log, too."""
+        if self.before is None or not self.whole or self.units or self.pairs:
+            return True
+        moved = (self.now.log_seq - self.before.log_seq, self.now.label_seq - self.before.label_seq)
+        return self.now.evidence != self.before.evidence or max(moved) >= MOST
+
 
 def look(tx: Connection, rollout: Rollout, judge: Judge, *, most: int = MOST) -> Look:
     """Read on from the last look, `most` rows of each at once; raises InvalidInput when a metric cannot be computed."""
@@ -108,7 +116,7 @@ def keep(tx: Connection, rollout: Rollout, judge: Judge, seen: Look) -> bool:
         return False
     if seen.before is None:
         forget(tx, rollout)
-    elif seen.now == seen.before:
+    elif not seen.is_news:
         return True
     row = {
         "judge": judge.digest,
@@ -129,9 +137,37 @@ def keep(tx: Connection, rollout: Rollout, judge: Judge, seen: Look) -> bool:
 
 
 def forget(tx: Connection, rollout: Rollout) -> None:
-    """Throw away what looks have kept: the rollout is over, or is to be counted anew."""
-    for table in (rollout_evidence, rollout_units, rollout_pairs):
+    """Throw away what looks have kept, because it is to be counted anew."""
+    for table in (rollout_units, rollout_pairs, rollout_evidence):
         tx.execute(delete(table).where(table.c.rollout == rollout.id))
+
+
+def has_leftovers(tx: Connection, endpoint: str) -> bool:
+    """Whether something is kept of a rollout that is over."""
+    return _find_left(tx, endpoint) is not None
+
+
+def sweep(tx: Connection, endpoint: str) -> bool:
+    """Throw away some of what is kept of rollouts that are over; says whether there is more.
+
+    In pieces, because there may be a row for each of a million units, and whoever writes waits for the end of each.
+    """
+    left = _find_left(tx, endpoint)
+    if left is None:
+        return False
+    for table, key in ((rollout_units, rollout_units.c.unit), (rollout_pairs, rollout_pairs.c.prediction_id)):
+        some = select(key).where(table.c.rollout == left).limit(MOST)
+        if tx.execute(delete(table).where(table.c.rollout == left, key.in_(some))).rowcount:
+            return True
+    tx.execute(delete(rollout_evidence).where(rollout_evidence.c.rollout == left))
+    return has_leftovers(tx, endpoint)
+
+
+def _find_left(tx: Connection, endpoint: str) -> str | None:
+    # What is kept has a row of evidence, which goes last.
+    query = select(rollouts.c.id).join(rollout_evidence, rollout_evidence.c.rollout == rollouts.c.id)
+    over = (rollouts.c.endpoint == endpoint) & (rollouts.c.state != RolloutState.RUNNING.value)
+    return tx.execute(query.where(over).limit(1)).scalar_one_or_none()
 
 
 def recount(tx: Connection, rollout: Rollout, judge: Judge) -> Evidence:

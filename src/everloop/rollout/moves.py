@@ -18,7 +18,6 @@ from everloop.registry.aliases import drop_alias, find_alias, promote
 from everloop.rollout.decisions import Create, Decline, End, Follow, Move, Start, State, Step
 from everloop.rollout.endpoint import Endpoint
 from everloop.rollout.endpoints import add_rollout, save_rollout, write_traffic
-from everloop.rollout.looks import forget
 from everloop.rollout.plan import ALL_STABLE, Finished
 from everloop.storage import ledger
 from everloop.storage.workspace import Workspace
@@ -160,7 +159,6 @@ def _close(
         rollout, state=state, ended_at=at.workspace.now(), verdict=verdict, observed=dict(numbers)
     )
     save_rollout(at.tx, ended)
-    forget(at.tx, rollout)
     told = {"stable": rollout.stable, "canary": rollout.canary, "because": verdict.because}
     emit(at.tx, at.workspace, ended, EventType(f"rollout.{state.value}"), told)
 
