@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -10,13 +13,22 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select, update
+from sqlalchemy import Connection, event, func, select, update
 
-from everloop.monitoring.comparison import Comparison, read_pairs, read_scored
+from everloop.errors import Corrupted
 from everloop.monitoring.labels import record_labels
 from everloop.records.events import Event
 from everloop.records.models import CHALLENGER, CHAMPION
-from everloop.records.serving import Arm, Label, Prediction, Rollout, RolloutState, Traffic
+from everloop.records.serving import (
+    Arm,
+    Label,
+    Prediction,
+    Rollout,
+    RolloutState,
+    Traffic,
+    TrafficSplit,
+)
+from everloop.rollout import controller, looks
 from everloop.rollout.canary import Canary
 from everloop.rollout.controller import reconcile, settle
 from everloop.rollout.endpoint import Endpoint
@@ -25,10 +37,10 @@ from everloop.rollout.evidence import Evidence
 from everloop.rollout.judge import Judge, error_rate, quality
 from everloop.rollout.looks import is_same, keep, look, recount
 from everloop.storage import ledger
-from everloop.storage.schema import rollout_evidence, rollout_pairs, rollout_units
+from everloop.storage.schema import predictions, rollout_evidence, rollout_pairs, rollout_units
 from everloop.storage.workspace import Workspace
 from tests.support.scored import evidence_of, gather
-from tests.support.traffic import ask, label, log, prediction, register
+from tests.support.traffic import ask, label, log, point, prediction, register
 
 JUDGE = error_rate(margin=0.3) & quality(margin=0.3)
 PLAN = Canary(steps=(50,), min_requests=60, judge=JUDGE)
@@ -321,32 +333,107 @@ def test_a_look_asks_the_same_whatever_was_before(rolling: Workspace) -> None:
     assert (seen.now, seen.units, seen.pairs) == (seen.before, {}, {})
 
 
-def test_the_log_is_read_on_from_its_place(rolling: Workspace) -> None:
-    """SQLite walks along the numbers of the log and asks no index for all that the endpoint was ever asked."""
+@contextmanager
+def _heard(workspace: Workspace) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement of a block, with its values."""
     asked: list[tuple[str, Any]] = []
 
     def hear(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
         asked.append((statement, values))
 
+    event.listen(workspace.database.engine, "before_cursor_execute", hear)
+    try:
+        yield asked
+    finally:
+        event.remove(workspace.database.engine, "before_cursor_execute", hear)
+
+
+def test_a_look_reads_no_log_whole(rolling: Workspace) -> None:
+    """Also of a database that has never counted its rows: each statement goes along the numbers or by an index."""
+    names = [f"old-{n}" for n in range(3_000)]
+    log(rolling, [prediction(name, time=rolling.now(), version=1, share=50) for name in names])
+    label(rolling, dict.fromkeys(names, 1.0))
+    settle(rolling, ENDPOINT)
+    label(rolling, dict.fromkeys(ask(rolling, _traffic(rolling), [f"new-{n}" for n in range(5)]), 1.0))
     with rolling.database.read() as tx:
-        if tx.dialect.name != "sqlite":
-            return
-        comparison = Comparison(
-            endpoint="late", model="late", stable=1, canary=2, log_seq=0, since=rolling.now()
-        )
-        event.listen(rolling.database.engine, "before_cursor_execute", hear)
-        try:
-            read_scored(tx, comparison, after=7, limit=10)
-            read_pairs(tx, comparison, ["a", "b"])
-        finally:
-            event.remove(rolling.database.engine, "before_cursor_execute", hear)
-        plans = [
-            " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
-            for statement, values in asked
-            if "ORDER BY" in statement or "JOIN" in statement
-        ]
-    assert "SEARCH predictions USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plans[0]
-    assert "(id=?)" in plans[1] and "rowid" not in plans[1]
+        with _heard(rolling) as asked:
+            look(tx, _rollout(rolling), JUDGE)
+        selects = [(text, values) for text, values in asked if text.startswith("SELECT")]
+        assert len(selects) >= 6
+        for text, values in selects:
+            plan = _plan(tx, text, values)
+            # Of a few thousand labels PostgreSQL may think that it is quicker to read them than to look them up.
+            assert not re.search(r"Seq Scan on predictions|SCAN (predictions|labels)(?! USING)", plan), plan
+            if tx.dialect.name == "sqlite":
+                assert "ix_predictions_endpoint_time" not in plan, "all that the endpoint was ever asked"
+
+
+def _plan(tx: Connection, statement: str, values: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN" if tx.dialect.name == "sqlite" else "EXPLAIN"
+    return "\n".join(str(row[-1]) for row in tx.exec_driver_sql(f"{explain} {statement}", values))
+
+
+def test_what_is_moved_by_hand_is_followed_whatever_is_left_to_read(rolling: Workspace) -> None:
+    """Not behind a backlog, and not behind evidence that cannot be read at all."""
+    names = ask(rolling, _traffic(rolling), [f"r{n}" for n in range(3)])
+    label(rolling, dict.fromkeys(names, 1.0))
+    with rolling.database.write() as tx:
+        tx.execute(update(predictions).values(outputs=b"no outputs"))
+    with pytest.raises(Corrupted):
+        reconcile(rolling, ENDPOINT)
+    register(rolling, 3)
+    point(rolling, CHAMPION, 3)
+    assert reconcile(rolling, ENDPOINT)
+    assert (_traffic(rolling).stable, _rollout(rolling).state) == (3, RolloutState.INCONCLUSIVE)
+
+
+def test_a_harmful_canary_serves_nobody_while_many_requests_are_counted(
+    rolling: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its share is taken at the first look that finds harm; the count that ends the rollout comes after that."""
+    monkeypatch.setattr(controller, "_MANY", 50)
+    names = ask(rolling, _traffic(rolling), [f"r{n}" for n in range(120)], outputs={2: 0.0})
+    label(rolling, dict.fromkeys(names, 1.0))
+    assert reconcile(rolling, ENDPOINT)
+    held = _traffic(rolling)
+    assert (held.split, held.shadow, held.canary) == (TrafficSplit(stable=100), False, 2)
+    assert _rollout(rolling).state is RolloutState.RUNNING
+    assert reconcile(rolling, ENDPOINT)
+    assert _rollout(rolling).state is RolloutState.ROLLED_BACK
+    assert _traffic(rolling).canary is None
+
+
+def test_what_others_are_asked_is_no_news(rolling: Workspace) -> None:
+    """A look that finds only rows of other endpoints writes nothing, so an idle rollout costs no transaction."""
+    settle(rolling, ENDPOINT)
+    log(rolling, [prediction("elsewhere", time=rolling.now(), version=1, share=50, endpoint="other")])
+    with _heard(rolling) as asked:
+        assert not reconcile(rolling, ENDPOINT)
+    assert not [text for text, _ in asked if re.match("INSERT|UPDATE|DELETE", text)]
+
+
+def test_what_is_kept_of_a_long_rollout_goes_in_pieces(
+    rolling: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody who writes waits for all of it: each transaction takes so many rows, and in the end all are gone."""
+    monkeypatch.setattr(looks, "MOST", 25)
+    names = ask(rolling, _traffic(rolling), [f"r{n}" for n in range(120)], outputs={2: 0.9})
+    label(rolling, dict.fromkeys(names, 1.0))
+    while _rollout(rolling).state is RolloutState.RUNNING:
+        reconcile(rolling, ENDPOINT)
+    left = [_left(rolling)]
+    while left[-1]:
+        is_more = reconcile(rolling, ENDPOINT)
+        left.append(_left(rolling))
+        assert is_more == (left[-1] > 0)
+        assert 0 < left[-2] - left[-1] <= 25
+    assert not reconcile(rolling, ENDPOINT)
+
+
+def _left(workspace: Workspace) -> int:
+    kept = (rollout_evidence, rollout_units, rollout_pairs)
+    with workspace.database.read() as tx:
+        return sum(tx.execute(select(func.count()).select_from(table)).scalar_one() for table in kept)
 
 
 def test_names_of_any_length_have_a_rollout(workspace: Workspace) -> None:
