@@ -350,10 +350,10 @@ def _heard(workspace: Workspace) -> Iterator[list[tuple[str, Any]]]:
 
 def test_a_look_reads_no_log_whole(rolling: Workspace) -> None:
     """Also of a database that has never counted its rows: each statement goes along the numbers or by an index."""
-    names = [f"old-{n}" for n in range(3_000)]
-    log(rolling, [prediction(name, time=rolling.now(), version=1, share=50) for name in names])
+    endpoint = Endpoint("late", model="late", rollout=replace(PLAN, min_requests=10_000))
+    names = ask(rolling, _traffic(rolling), [f"old-{n}" for n in range(1_500)])
     label(rolling, dict.fromkeys(names, 1.0))
-    settle(rolling, ENDPOINT)
+    settle(rolling, endpoint)
     label(rolling, dict.fromkeys(ask(rolling, _traffic(rolling), [f"new-{n}" for n in range(5)]), 1.0))
     with rolling.database.read() as tx:
         with _heard(rolling) as asked:

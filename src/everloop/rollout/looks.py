@@ -148,19 +148,18 @@ def has_leftovers(tx: Connection, endpoint: str) -> bool:
 
 
 def sweep(tx: Connection, endpoint: str) -> bool:
-    """Throw away some of what is kept of rollouts that are over; says whether there is more.
+    """Throw away what is kept of a rollout that is over, or some of it; says whether there is more.
 
     In pieces, because there may be a row for each of a million units, and whoever writes waits for the end of each.
     """
-    left = _find_left(tx, endpoint)
-    if left is None:
-        return False
+    left, room = _find_left(tx, endpoint), MOST
     for table, key in ((rollout_units, rollout_units.c.unit), (rollout_pairs, rollout_pairs.c.prediction_id)):
-        some = select(key).where(table.c.rollout == left).limit(MOST)
-        if tx.execute(delete(table).where(table.c.rollout == left, key.in_(some))).rowcount:
+        some = select(key).where(table.c.rollout == left).limit(room)
+        room -= tx.execute(delete(table).where(table.c.rollout == left, key.in_(some))).rowcount
+        if room <= 0:
             return True
     tx.execute(delete(rollout_evidence).where(rollout_evidence.c.rollout == left))
-    return has_leftovers(tx, endpoint)
+    return False
 
 
 def _find_left(tx: Connection, endpoint: str) -> str | None:
