@@ -33,8 +33,8 @@ class Metric:
     """A number that says how good a model is, and all that has to be known of it to gate, watch and judge by it.
 
     Most metrics are a mean of what each row costs, and `losses` is all they need. It is given two arrays, the outputs and
-    the labels, a value for each row of both, and returns an array of as many losses. One with a `bound` that no row's loss
-    exceeds can be judged in a rollout.
+    the labels, a value for each row of both, and returns an array of as many losses, each of its own row alone. One with a
+    `bound` that no row's loss exceeds can be judged in a rollout.
 
     >>> cost = Metric("cost", losses=lambda score, label: label * 5 * (1 - score) + (1 - label) * score, bound=5.0)
     >>> cost.words, cost.higher_is_better, cost == Metric("cost", losses=lambda score, label: label - score)

@@ -30,7 +30,6 @@ from everloop.rollout.evalue import (
     which_arm,
 )
 from everloop.rollout.evidence import Evidence, Failure, First
-from everloop.storage.codec import digest_of
 
 _STAKES = len(factors(0.0, 1.0))
 SPLIT_ALPHA = 0.001
@@ -85,6 +84,9 @@ class Judge:
     @property
     def digest(self) -> str:
         """What tells its sums from those of another judge: names, the metric, and what it makes of a few losses."""
+        # On demand, because whoever declares a judge need not wait for it.
+        from everloop.storage.codec import digest_of
+
         metric = self.metric.digest if self.metric else ""
         bound = (self.metric.bound if self.metric else None) or 0.0
         terms = [self.terms(bound * part) for part in (-0.5, 0.0, 0.25)] if self.terms else []

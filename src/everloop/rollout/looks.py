@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop.evaluation.measure import bounded_losses
@@ -163,10 +163,10 @@ def sweep(tx: Connection, endpoint: str) -> bool:
 
 
 def _find_left(tx: Connection, endpoint: str) -> str | None:
-    # What is kept has a row of evidence, which goes last.
-    query = select(rollouts.c.id).join(rollout_evidence, rollout_evidence.c.rollout == rollouts.c.id)
+    # What is kept has a row of evidence, which goes last. From there, because of ended rollouts there are many.
     over = (rollouts.c.endpoint == endpoint) & (rollouts.c.state != RolloutState.RUNNING.value)
-    return tx.execute(query.where(over).limit(1)).scalar_one_or_none()
+    is_over = exists().where(rollouts.c.id == rollout_evidence.c.rollout, over)
+    return tx.execute(select(rollout_evidence.c.rollout).where(is_over).limit(1)).scalar_one_or_none()
 
 
 def recount(tx: Connection, rollout: Rollout, judge: Judge) -> Evidence:
