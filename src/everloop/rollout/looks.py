@@ -3,6 +3,9 @@
 A look costs what is new and not what there is. What it keeps (the evidence, the units that were met, the pairs that were
 counted and up to where log and labels were read) is a function of the log and the labels, so it can be thrown away at any
 time; `recount` computes the same evidence from them in another way, once, when a rollout is to end.
+
+Touched wrongly, a request is counted twice or never and a verdict is given on it, which only the last count would notice:
+`tests/rollout/test_looks.py` draws requests, labels and looks of any size and holds all ways of counting to one result.
 """
 
 from __future__ import annotations
