@@ -28,7 +28,10 @@ def _write(table: pa.Table, blob: BlobWriter, slot: Slot) -> None:
 
 
 def _read(file: io.BufferedReader, _slot: Slot) -> object:
-    return pq.read_table(file, pre_buffer=False)  # it would hold the whole file beside the table
+    # By its name, because Arrow reads in threads of its own, which should not have to call Python for each piece.
+    # Buffered before it is needed, the whole file would be held beside the table.
+    with pa.OSFile(file.name) as opened:
+        return pq.read_table(opened, pre_buffer=False)
 
 
 def _comes_back(table: pa.Table) -> bool:
