@@ -87,6 +87,11 @@ WRONG: dict[str, tuple[Break, str, str]] = {
         r"\[serving\] port is '8080'",
         "",
     ),
+    "an executor that there is not": (
+        in_settings("[serving]", '[worker]\nexecutor = "ray"\n\n[serving]'),
+        r"\[worker\] executor is 'ray'; there are in_process, process",
+        "one of them",
+    ),
     "a step without hints": (
         in_code("def split(rows: pa.Table,", "def split(rows,"),
         r"step split \(.*churn\.py:\d+\).*'rows'",

@@ -74,12 +74,18 @@ class Writer:
                 if node is not None:
                     self._begin(node)
                 else:
-                    wait(self._futures(self.begun.values()), return_when=FIRST_COMPLETED)
+                    self._wait()
                 self._collect()
         except BaseException as error:
             self._break_off(error)
             raise
         return self.error
+
+    def _wait(self) -> None:
+        # A signal that comes just before a wait begins is not heard before it ends: so Ctrl-C would have to come twice.
+        futures = self._futures(self.begun.values())
+        while not wait(futures, timeout=_LOOK, return_when=FIRST_COMPLETED).done:
+            pass
 
     def _next(self) -> Node | None:
         is_full = len(self.begun) >= self.executor.places

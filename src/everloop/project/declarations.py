@@ -12,6 +12,7 @@ from everloop.evaluation.metric import Metric, check_names
 from everloop.features.views import FeatureService, ServiceHistory, duplicates
 from everloop.loop.triggers import Triggers
 from everloop.monitoring.monitors import Monitor
+from everloop.pipelines.executors import check_executor
 from everloop.pipelines.nodes import RegisterNode
 from everloop.pipelines.pipeline import Pipeline
 from everloop.records.datasets import Dataset, DatasetRows
@@ -206,13 +207,26 @@ def _check_models(declared: Declarations) -> None:
             )
 
 
+def _check_settings(declared: Declarations) -> None:
+    """What everloop.toml names and only a later room knows: told before anything is asked for."""
+    check_executor(declared.settings.worker.executor)
+
+
 def _meant(name: str, known: Iterable[str], otherwise: str) -> str:
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 _NOT_THERE = "which the module does not declare at its top level"
-_CHECKS = (_check_names, _check_metrics, _check_datasets, _check_monitors, _check_gates, _check_models)
+_CHECKS = (
+    _check_names,
+    _check_metrics,
+    _check_datasets,
+    _check_monitors,
+    _check_gates,
+    _check_models,
+    _check_settings,
+)
 
 
 def _named(things: Sequence[T], name: str, what: str) -> T:
