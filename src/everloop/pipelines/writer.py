@@ -27,6 +27,8 @@ from everloop.records.runs import Run, RunState, StepRun
 from everloop.storage.codec import digest_of
 
 _logger = logging.getLogger(__name__)
+_LOOK = 1.0
+"""Seconds after which whoever waits for a step looks up."""
 
 
 class Progress(Protocol):
