@@ -115,7 +115,8 @@ class World:
         tables = _read(folder if folder is not None else installed_folder())
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone='UTC'")
-            connection.execute("SET enable_progress_bar=false")  # a slow machine would draw it, also into a pipe
+            # A slow machine would draw it, also into a pipe.
+            connection.execute("SET enable_progress_bar=false")
             for name, table in tables.items():
                 connection.register(name, table)
             flights, weather, planes = (
