@@ -11,20 +11,18 @@ import argparse
 import random
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from everloop.metadata.runs import request_run
-from everloop.monitoring.inference_log import insert_predictions
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for what the tests have made already
+
 from everloop.monitoring.labels import record_labels
-from everloop.records.checks import CheckResult
-from everloop.records.models import CHALLENGER, CHAMPION, Datatype, Field, Signature
-from everloop.records.serving import Arm, Label, Outcome, Prediction
-from everloop.registry.aliases import move_alias
-from everloop.registry.versions import register_version
+from everloop.records.models import CHALLENGER, CHAMPION
+from everloop.records.serving import Arm, Label, Prediction
 from everloop.rollout.canary import Canary
 from everloop.rollout.controller import reconcile, settle
 from everloop.rollout.endpoint import Endpoint
@@ -32,12 +30,10 @@ from everloop.rollout.endpoints import list_rollouts
 from everloop.rollout.looks import recount
 from everloop.settings import Settings, Storage
 from everloop.storage.workspace import Workspace, open_workspace
+from tests.support.traffic import log, prediction, register
 
 PLAN = Canary(steps=(50,), min_requests=10**9, max_duration=timedelta(days=10_000))
 ENDPOINT = Endpoint("late", model="late", rollout=PLAN)
-SIGNATURE = Signature(
-    inputs=(Field(name="x", datatype=Datatype.FP64),), outputs=(Field(name="late", datatype=Datatype.FP64),)
-)
 NEW, GROUP = 200, 5_000
 Cost = tuple[float, float]
 """Seconds of CPU of this process, and of wall time."""
@@ -47,32 +43,7 @@ def make(root: Path, address: str) -> Workspace:
     """A workspace in which version 2 has half of the traffic of version 1."""
     workspace = open_workspace(Settings(root=root, module="project", storage=Storage(database=address)))
     for version, alias in ((1, CHAMPION), (2, CHALLENGER)):
-        with workspace.database.write() as tx:
-            run = request_run(
-                tx,
-                workspace,
-                pipeline="train",
-                key=f"{version}",
-                trigger="on_demand",
-                reason="a benchmark",
-                who="nobody",
-                values={},
-            )
-            register_version(
-                tx,
-                workspace,
-                model="late",
-                digest=f"{version:064}",
-                flavor="sklearn",
-                signature=SIGNATURE,
-                gate=CheckResult(name="gate", passed=True, because="a benchmark"),
-                run_id=run.id,
-                metrics={},
-                facts={},
-            )
-            move_alias(
-                tx, workspace, model="late", alias=alias, version=version, who="nobody", why="a benchmark"
-            )
+        register(workspace, version, alias=alias)
         settle(workspace, ENDPOINT)
     return workspace
 
@@ -82,23 +53,7 @@ def request(workspace: Workspace, drawn: random.Random) -> list[Prediction]:
     id, at, score = workspace.new_id(), workspace.now(), drawn.random()
     arm, met, other = (Arm.CANARY, 2, 1) if drawn.random() < 0.5 else (Arm.STABLE, 1, 2)
     return [
-        Prediction(
-            id=id,
-            request_id=id,
-            unit=id,
-            endpoint="late",
-            model="late",
-            version=version,
-            arm=which,
-            share=50,
-            time=at,
-            arrived_at=at,
-            inputs={"x": score},
-            outputs={"late": score},
-            outcome=Outcome.ANSWERED,
-            error=None,
-            seconds=1e-4,
-        )
+        prediction(id, time=at, version=version, arm=which, share=50, output=score)
         for which, version in ((arm, met), (Arm.SHADOW, other))
     ]
 
@@ -110,8 +65,7 @@ def ask(workspace: Workspace, number: int, drawn: random.Random) -> None:
         truth = [
             Label(prediction_id=row.id, value=float(drawn.random() < 0.4), time=row.time) for row, _ in asked
         ]
-        with workspace.database.log() as tx:
-            insert_predictions(tx, [row for rows in asked for row in rows])
+        log(workspace, (row for rows in asked for row in rows))
         with workspace.database.write() as tx:
             record_labels(tx, truth, workspace.now())
 

@@ -19,10 +19,9 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from everloop.monitoring.inference_log import last_seq, unpacked_outputs
 from everloop.records.serving import Arm, LabelValue, Outcome, Value
+from everloop.storage.database import in_groups
 from everloop.storage.schema import labels, predictions
 
-_MOST_IDS = 500
-"""In one statement; SQLite takes 32,766 values."""
 _MOST_ROWS = 1_000
 """That are held at once while the whole log is counted."""
 
@@ -92,9 +91,7 @@ def read_pairs(tx: Connection, comparison: Comparison, ids: Iterable[str]) -> li
     Asked by their ids and put together here: a database that has counted its rows long ago, or never, would join them by
     reading the whole log.
     """
-    wanted = list(ids)
-    parts = (wanted[start : start + _MOST_IDS] for start in range(0, len(wanted), _MOST_IDS))
-    return [pair for part in parts for pair in _paired(tx, comparison, part)]
+    return [pair for group in in_groups(list(ids)) for pair in _paired(tx, comparison, group)]
 
 
 def stream_pairs(tx: Connection, comparison: Comparison) -> Iterator[Sequence[Pair]]:

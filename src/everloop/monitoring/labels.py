@@ -12,9 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from everloop.monitoring.inference_log import from_row, order, window
 from everloop.records.serving import Arm, Label, LabelValue, Prediction
+from everloop.storage.database import in_groups
 from everloop.storage.schema import labels, predictions
-
-_CHUNK = 500  # six values a row; SQLite takes 32,766 in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ def record_labels(tx: Connection, given: Sequence[Label], received_at: datetime)
     later: list[Label] = []
     accepted = 0
     places = count(last_label_seq(tx) + 1)
-    for chunk in _chunks(given):
+    for chunk in in_groups(given):
         first = {label.prediction_id: label for label in reversed(chunk)}
         new = _insert(tx, list(first.values()), received_at, places)
         accepted += len(new)
@@ -143,8 +142,3 @@ def labelled(
 def count_labels(tx: Connection) -> int:
     """How many predictions have a label, or have one waiting for them."""
     return tx.execute(select(func.count()).select_from(labels)).scalar_one()
-
-
-def _chunks(given: Sequence[Label]) -> Iterator[Sequence[Label]]:
-    for start in range(0, len(given), _CHUNK):
-        yield given[start : start + _CHUNK]

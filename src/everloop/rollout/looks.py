@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
@@ -38,13 +38,12 @@ from everloop.records.json import Json
 from everloop.records.serving import Arm, Rollout, RolloutState, Value
 from everloop.rollout.evidence import Evidence, First, of_pairs, percent_of
 from everloop.rollout.judge import Judge
+from everloop.storage.database import in_groups
 from everloop.storage.schema import rollout_evidence, rollout_pairs, rollout_units, rollouts
 
 K = TypeVar("K")
-T = TypeVar("T")
 MOST = 5_000
 """Rows of the log, and labels, that one look reads; the next one goes on."""
-_MOST_VALUES = 500
 
 
 class _Counted(NamedTuple):
@@ -131,7 +130,7 @@ def keep(tx: Connection, rollout: Rollout, judge: Judge, seen: Look) -> bool:
     units = [{"unit": unit, "failed": failed} for unit, failed in seen.units.items()]
     _put(tx, rollout_units, [{"rollout": rollout.id, **unit} for unit in units])
     gone = [id for id, pair in seen.pairs.items() if pair is None]
-    for part in _parts(gone):
+    for part in in_groups(gone):
         here = (rollout_pairs.c.rollout == rollout.id) & rollout_pairs.c.prediction_id.in_(part)
         tx.execute(delete(rollout_pairs).where(here))
     pairs = [{"prediction_id": id, **pair._asdict()} for id, pair in seen.pairs.items() if pair is not None]
@@ -286,7 +285,7 @@ def _find(tx: Connection, rollout: Rollout, judge: Judge) -> Kept | None:
 def _find_units(tx: Connection, rollout: Rollout, scored: Sequence[Scored]) -> dict[str, bool]:
     """Those of these rows' units that were met before, and whether they had failed."""
     found: dict[str, bool] = {}
-    for part in _parts(list({row.unit for row in scored})):
+    for part in in_groups(list({row.unit for row in scored})):
         query = select(rollout_units.c.unit, rollout_units.c.failed)
         query = query.where(rollout_units.c.rollout == rollout.id, rollout_units.c.unit.in_(part))
         found |= {unit: failed for unit, failed in tx.execute(query)}
@@ -297,7 +296,7 @@ def _find_pairs(tx: Connection, rollout: Rollout, ids: Iterable[str]) -> dict[st
     """Those of these predictions that were counted as pairs."""
     found: dict[str, _Counted] = {}
     table = rollout_pairs.c
-    for part in _parts(list(ids)):
+    for part in in_groups(list(ids)):
         query = select(table.prediction_id, table.percent, table.extra_loss)
         query = query.where(table.rollout == rollout.id, table.prediction_id.in_(part))
         found |= {id: _Counted(percent, extra) for id, percent, extra in tx.execute(query)}
@@ -314,10 +313,6 @@ def _put(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> Non
     values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
     tx.execute(statement, [dict(row) for row in rows])
-
-
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + _MOST_VALUES] for start in range(0, len(items), _MOST_VALUES))
 
 
 def _by(counts: Iterable[Counts], key: Callable[[Counts], K]) -> dict[K, int]:
